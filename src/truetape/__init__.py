@@ -1,0 +1,1 @@
+"""truetape records exchanges, declares every hole, and keeps the data queryable."""

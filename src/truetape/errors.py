@@ -1,0 +1,76 @@
+"""The one error tree; what a caller can do is in the name.
+
+    TruetapeError
+    ├── Transient            try again later, with back-off
+    │   ├── VenueUnreachable     the host, the network or the handshake failed
+    │   └── RateLimited          the venue told us to wait; carries how long
+    └── Fatal                trying again cannot help; a person must act
+        ├── ConfigError          a setting is wrong: key, what was given, what is allowed
+        ├── MissingExtra         an optional dependency is not installed; names the extra
+        ├── Refused              the venue refused us (401, 403): names the setting that holds the key
+        ├── TapeError            the tape is corrupt, foreign, locked or on a full disk
+        │   └── TapeLocked           another process writes this tape
+        ├── SinkError            a sink cannot take what it was given
+        └── DecodeError          one message does not decode; becomes a `quarantine` row
+"""
+
+
+class TruetapeError(Exception):
+    """Base of everything truetape raises on purpose."""
+
+
+class Transient(TruetapeError):
+    """Trying again later may help."""
+
+
+class VenueUnreachable(Transient):
+    """The host, the network or the handshake failed."""
+
+
+class RateLimited(Transient):
+    """The venue asked us to wait `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Fatal(TruetapeError):
+    """Trying again cannot help."""
+
+
+class ConfigError(Fatal):
+    """A setting is wrong; the message is one line: key, what was given, what is allowed."""
+
+
+class MissingExtra(Fatal):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional part: pip install 'truetape[{extra}]'")
+        self.extra = extra
+
+
+class Refused(Fatal):
+    """The venue refused us (401, 403)."""
+
+
+class TapeError(Fatal):
+    """The tape is corrupt, foreign, locked or its disk is full."""
+
+
+class TapeLocked(TapeError):
+    """Another process writes this tape."""
+
+
+class SinkError(Fatal):
+    """A sink cannot take what it was given."""
+
+
+class DecodeError(Fatal):
+    """One message does not decode; `path` is the JSON path of the offending value."""
+
+    def __init__(self, reason: str, path: str = "$") -> None:
+        super().__init__(f"{reason} - at `{path}`")
+        self.reason = reason
+        self.path = path
