@@ -89,7 +89,11 @@ def _floats(name: str, doc: str) -> Column:
 
 COMMON: tuple[Column, ...] = (
     _text("venue", "venue's name as in the configuration", required=True),
-    _text("symbol", "instrument's name across venues: BTC-USDT, BTC-USDT-PERP, BTC-USD-260327-80000-C", required=True),
+    _text(
+        "symbol",
+        "instrument's name across venues: BTC-USDT, BTC-USDT-PERP, BTC-USD-260327-80000-C",
+        required=True,
+    ),
     _text("venue_symbol", "the venue's own name of the instrument", required=True),
     _time("exchange_at", "when it happened, by the venue's clock; null when the venue does not say"),
     _time("received_at", "when the frame reached our socket, by our clock", required=True),
@@ -109,7 +113,10 @@ TRADE = Kind(
         _float("price", "quote per base", required=True),
         _float("amount", "in the base asset; null when the contract size is not known"),
         _float("contracts", "the number the venue reported, when it counts contracts or quote currency"),
-        _text("flag", "what sets this print apart: liquidation, block, combo, insurance, aggregate; null for ordinary trades"),
+        _text(
+            "flag",
+            "what sets this print apart: liquidation, block, combo, insurance, aggregate; null for ordinary trades",
+        ),
         _INEXACT,
     ),
 )
@@ -121,7 +128,10 @@ BOOK_CHANGE = Kind(
         _flag("is_snapshot", "row of a full picture: the first one of a frame replaces the whole book"),
         _text("side", "bid or ask", required=True),
         _float("price", "quote per base", required=True),
-        _float("amount", "new absolute amount in the base asset, 0 removes the level; null when the contract size is not known"),
+        _float(
+            "amount",
+            "new absolute amount in the base asset, 0 removes the level; null when the contract size is not known",
+        ),
         _float("contracts", "the number the venue reported, when it counts contracts or quote currency"),
         _integer("sequence", "the venue's id of the book after this change"),
         _INEXACT,
@@ -177,7 +187,9 @@ DERIVATIVE = Kind(
         _float("last_price", "price of the last trade"),
         _float("open_interest", "open contracts, in the base asset"),
         _float("open_interest_contracts", "open contracts as the venue reports them"),
-        _float("funding_rate", "rate as shown now, a fraction per funding interval (Deribit: of this moment)"),
+        _float(
+            "funding_rate", "rate as shown now, a fraction per funding interval (Deribit: of this moment)"
+        ),
         _float("next_funding_rate", "predicted rate of the interval after"),
         _time("next_funding_at", "when `funding_rate` will be charged; null on continuous funding"),
         _float("mark_iv", "implied volatility of the mark price, percent; options"),
@@ -205,7 +217,11 @@ LIQUIDATION = Kind(
     "A forced order. Most venues send samples, not totals.",
     (
         _text("side", "of the closing order: sell closes a long, buy closes a short", required=True),
-        _float("price", "as the venue reports it (average fill where given, else bankruptcy price)", required=True),
+        _float(
+            "price",
+            "as the venue reports it (average fill where given, else bankruptcy price)",
+            required=True,
+        ),
         _float("amount", "in the base asset"),
         _float("contracts", "the number the venue reported, when it counts contracts or quote currency"),
         _text("order_status", "the venue's word"),
@@ -261,7 +277,11 @@ GAP = Kind(
             "not_started, disconnect, silence, sequence, checksum, crossed, decode, rate_limit, disk, venue_status, torn_tail",
             required=True,
         ),
-        _text("state", "open (still blind), closed (whole again, data missing), repaired, unrecoverable", required=True),
+        _text(
+            "state",
+            "open (still blind), closed (whole again, data missing), repaired, unrecoverable",
+            required=True,
+        ),
         _text("evidence", "JSON: ids before and after, close code, offsets", required=True),
         _integer("missing", "number of events known to be missing, where ids tell"),
     ),
@@ -273,7 +293,11 @@ CONNECTION = Kind(
     (
         _text("connection", "name of the connection on the tape", required=True),
         _text("feed", "endpoint group of the venue", required=True),
-        _text("event", "opened, closed, subscribed, silent, dropped, clock_step, started, stopped, torn_tail", required=True),
+        _text(
+            "event",
+            "opened, closed, subscribed, silent, dropped, clock_step, started, stopped, torn_tail",
+            required=True,
+        ),
         _text("detail", "JSON", required=True),
     ),
 )

@@ -1,0 +1,200 @@
+"""Where venue decoders write: plain tuples per kind, turned into columns later.
+
+A decoder appends tuples to public lists because that is the fastest thing Python can do; the order of
+each tuple is the alias beside its list. `received_ns` and `offset` come with the frame.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from truetape.events.instrument import Instrument, Stream
+from truetape.events.wish import Wish
+
+
+class Unit(NamedTuple):
+    """How a stream's reported sizes become base amounts."""
+
+    size: float
+    """Amount of one reported unit: base asset when linear, quote currency when inverse."""
+    is_inverse: bool
+    """True: amount = reported * size / price; false: amount = reported * size."""
+
+
+TradeRow = tuple[
+    int,  # stream index
+    int | None,  # exchange time, us
+    int,  # received_ns
+    int,  # tape offset
+    int | None,  # trade number: the id as integer, where the venue's ids are integers
+    str | None,  # trade id as text, where they are not
+    str | None,  # side of the aggressor: buy, sell
+    float,  # price
+    float | None,  # amount, base asset
+    float | None,  # contracts: the reported number when it is not the base amount
+    str | None,  # flag
+]
+
+Levels = list[tuple[float, float]] | list[tuple[str, str]]
+"""(price, size) pairs; text when a checksum needs the venue's own digits."""
+
+BookRow = tuple[
+    int,  # stream index
+    int | None,  # exchange time, us
+    int,  # received_ns
+    int,  # tape offset
+    str,  # connection
+    int,  # what it is: BOOK_DIFF, BOOK_SNAPSHOT or BOOK_FETCHED
+    int | None,  # first: id of the first event merged into this frame
+    int | None,  # last: id of the book after this frame
+    int | None,  # previous: the id this frame says it follows
+    Levels,  # bids
+    Levels,  # asks
+    Unit | None,  # null when sizes are base amounts
+    int | None,  # checksum to prove, null when the frame has none
+]
+
+BOOK_DIFF = 0
+"""Levels that changed."""
+BOOK_SNAPSHOT = 1
+"""A full picture sent in the stream."""
+BOOK_FETCHED = 2
+"""A full picture fetched over HTTP: joined to the diffs around it by id."""
+
+QuoteRow = tuple[
+    int,  # stream index
+    int | None,  # exchange time, us
+    int,  # received_ns
+    int,  # tape offset
+    float | None,  # bid price
+    float | None,  # bid amount
+    float | None,  # ask price
+    float | None,  # ask amount
+    int | None,  # sequence
+]
+
+PlainRow = tuple[Any, ...]
+"""stream index, exchange us, received_ns, tape offset, then the kind's own columns in schema order.
+
+Times among the own columns are integers, microseconds UTC."""
+
+
+class Ack(NamedTuple):
+    """The venue confirmed one request of ours."""
+
+    connection: str
+    received_ns: int
+    offset: int
+
+
+class Counter(NamedTuple):
+    """A number that steps by one over all frames of a connection."""
+
+    connection: str
+    received_ns: int
+    offset: int
+    number: int
+
+
+class Rows:
+    """Rows of every kind, not yet columns, with the streams and instruments they refer to."""
+
+    def __init__(self) -> None:
+        self.trades: list[TradeRow] = []
+        self.books: list[BookRow] = []
+        self.quotes: list[QuoteRow] = []
+        self.plain: dict[str, list[PlainRow]] = {}
+        self.acks: list[Ack] = []
+        self.counters: list[Counter] = []
+        self.wishes: list[Wish] = []
+        self.streams: list[Stream] = []
+        self.instruments: dict[tuple[str, str, str], Instrument] = {}
+        """(venue, market, venue_symbol) → what a listing said."""
+        self.memory: dict[str, dict[str, Any]] = {}
+        """What a venue must remember between frames (last full ticker); only msgpack-able values."""
+        self._index: dict[tuple[str, str, str, str], int] = {}
+
+    def add_stream(self, venue: str, channel: str, feed: str, instrument: Instrument) -> Stream:
+        """Return the stream, adding it when new. A stream's instrument never changes."""
+        key = (venue, channel, feed, instrument.venue_symbol)
+        index = self._index.get(key)
+        if index is None:
+            index = self._index[key] = len(self.streams)
+            self.streams.append(
+                Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, feed)
+            )
+        return self.streams[index]
+
+    def restore_streams(self, streams: list[Stream]) -> None:
+        """Put back the streams of a checkpoint; only on an empty table."""
+        self.streams.extend(streams)
+        self._index.update({(s.venue, s.channel, s.feed, s.venue_symbol): s.index for s in streams})
+
+
+class Scribe:
+    """One venue's pen on the rows."""
+
+    def __init__(self, venue: str, rows: Rows) -> None:
+        self.venue = venue
+        self.rows = rows
+        self.trades = rows.trades
+        self.books = rows.books
+        self.quotes = rows.quotes
+
+    def plain(self, kind: str) -> list[PlainRow]:
+        """Return the list for a kind other than trade, book_change and quote."""
+        return self.rows.plain.setdefault(kind, [])
+
+    def stream(self, channel: str, feed: str, instrument: Instrument) -> Stream:
+        """Return the stream of a channel and instrument; call once and keep it, not per frame."""
+        return self.rows.add_stream(self.venue, channel, feed, instrument)
+
+    def listed(self, market: str, venue_symbol: str) -> Instrument | None:
+        """Return the instrument if a listing on this tape named it."""
+        return self.rows.instruments.get((self.venue, market, venue_symbol))
+
+    def learn(self, instrument: Instrument, received_ns: int, offset: int) -> bool:
+        """Take an instrument of a listing; True, and a `market` row, when it is new or changed."""
+        key = (instrument.venue, instrument.market, instrument.venue_symbol)
+        if self.rows.instruments.get(key) == instrument:
+            return False
+        self.rows.instruments[key] = instrument
+        stream = self.rows.add_stream(self.venue, "market", instrument.market, instrument)
+        self.plain("market").append(
+            (
+                stream.index, None, received_ns, offset, instrument.market_type, instrument.base, instrument.quote,
+                instrument.settle, instrument.contract_size, instrument.is_inverse, instrument.price_step,
+                instrument.amount_step, instrument.expiry_us, instrument.strike, instrument.status,
+            )
+        )  # fmt: skip
+        return True
+
+    def acknowledge(self, connection: str, received_ns: int, offset: int) -> None:
+        """Say that the venue confirmed one request of this connection."""
+        self.rows.acks.append(Ack(connection, received_ns, offset))
+
+    def count(self, connection: str, received_ns: int, offset: int, number: int) -> None:
+        """Give the number that must step by one over all frames of this connection."""
+        self.rows.counters.append(Counter(connection, received_ns, offset, number))
+
+    def complain(
+        self, feed: str, connection: str, received_ns: int, offset: int, code: int | None, text: str
+    ) -> None:
+        """Record an error message of the venue's own as an `error` row."""
+        nobody = Instrument(self.venue, feed, "", "", "")
+        stream = self.stream("error", feed, nobody)
+        self.plain("error").append(
+            (stream.index, None, received_ns, offset, connection, feed, code, text[:500], None)
+        )
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An HTTP response from the tape."""
+
+    feed: str
+    connection: str
+    url: str
+    status: int
+    body: bytes
+    received_ns: int
+    offset: int
