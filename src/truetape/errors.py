@@ -1,17 +1,17 @@
 """The one error tree; what a caller can do is in the name.
 
-    TruetapeError
-    ├── Transient            try again later, with back-off
-    │   ├── VenueUnreachable     the host, the network or the handshake failed
-    │   └── RateLimited          the venue told us to wait; carries how long
-    └── Fatal                trying again cannot help; a person must act
-        ├── ConfigError          a setting is wrong: key, what was given, what is allowed
-        ├── MissingExtra         an optional dependency is not installed; names the extra
-        ├── Refused              the venue refused us (401, 403): names the setting that holds the key
-        ├── TapeError            the tape is corrupt, foreign, locked or on a full disk
-        │   └── TapeLocked           another process writes this tape
-        ├── SinkError            a sink cannot take what it was given
-        └── DecodeError          one message does not decode; becomes a `quarantine` row
+TruetapeError
+├── Transient            try again later, with back-off
+│   ├── VenueUnreachable     the host, the network or the handshake failed
+│   └── RateLimited          the venue told us to wait; carries how long
+└── Fatal                trying again cannot help; a person must act
+    ├── ConfigError          a setting is wrong: key, what was given, what is allowed
+    ├── MissingExtra         an optional dependency is not installed; names the extra
+    ├── Refused              the venue refused us (401, 403): names the setting that holds the key
+    ├── TapeError            the tape is corrupt, foreign, locked or on a full disk
+    │   └── TapeLocked           another process writes this tape
+    ├── SinkError            a sink cannot take what it was given
+    └── DecodeError          one message does not decode; becomes a `quarantine` row
 """
 
 

@@ -120,9 +120,7 @@ class Rows:
         index = self._index.get(key)
         if index is None:
             index = self._index[key] = len(self.streams)
-            self.streams.append(
-                Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, feed)
-            )
+            self.streams.append(Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, feed))
         return self.streams[index]
 
     def restore_streams(self, streams: list[Stream]) -> None:
@@ -177,15 +175,11 @@ class Scribe:
         """Give the number that must step by one over all frames of this connection."""
         self.rows.counters.append(Counter(connection, received_ns, offset, number))
 
-    def complain(
-        self, feed: str, connection: str, received_ns: int, offset: int, code: int | None, text: str
-    ) -> None:
+    def complain(self, feed: str, connection: str, received_ns: int, offset: int, code: int | None, text: str) -> None:
         """Record an error message of the venue's own as an `error` row."""
         nobody = Instrument(self.venue, feed, "", "", "")
         stream = self.stream("error", feed, nobody)
-        self.plain("error").append(
-            (stream.index, None, received_ns, offset, connection, feed, code, text[:500], None)
-        )
+        self.plain("error").append((stream.index, None, received_ns, offset, connection, feed, code, text[:500], None))
 
 
 class Response(msgspec.Struct, frozen=True):

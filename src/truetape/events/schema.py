@@ -187,9 +187,7 @@ DERIVATIVE = Kind(
         _float("last_price", "price of the last trade"),
         _float("open_interest", "open contracts, in the base asset"),
         _float("open_interest_contracts", "open contracts as the venue reports them"),
-        _float(
-            "funding_rate", "rate as shown now, a fraction per funding interval (Deribit: of this moment)"
-        ),
+        _float("funding_rate", "rate as shown now, a fraction per funding interval (Deribit: of this moment)"),
         _float("next_funding_rate", "predicted rate of the interval after"),
         _time("next_funding_at", "when `funding_rate` will be charged; null on continuous funding"),
         _float("mark_iv", "implied volatility of the mark price, percent; options"),
