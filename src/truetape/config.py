@@ -1,0 +1,224 @@
+"""Settings: frozen, unknown keys refused; the only reader of the environment.
+
+One `truetape.yaml`, overridden by the environment: `TRUETAPE__SECTION__KEY=value` sets any key, and
+`TRUETAPE_URL_<VENUE>=http://host:port` sends everything meant for that venue to another server.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from truetape.errors import ConfigError
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(gt=0)]
+
+
+class RecordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How frames get onto the tape."""
+
+    fsync_interval_ms: Positive = 200
+    """What was received longer ago than this survives a power cut."""
+    flush_interval_ms: Positive = 5
+    """How long a frame may wait before readers of the tape see it."""
+    buffer_frames_max: Count = 500_000
+    """Frames held in memory while the disk is slow; beyond it frames are dropped and a gap says so."""
+    buffer_bytes_max: Count = 128 * 1024 * 1024
+    """Bytes held in memory while the disk is slow."""
+    segment_seconds: Positive = 300
+    """A tape segment is sealed after this time."""
+    segment_bytes_max: Count = 256 * 1024 * 1024
+    """A tape segment is sealed at this size."""
+    frame_bytes_max: Count = 64 * 1024 * 1024
+    """Larger messages close the connection."""
+    tick_seconds: Positive = 5
+    """The recorder proves on the tape that it lives, this often."""
+
+
+class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a view carries rows into its sink."""
+
+    commit_rows: Count = 2_000_000
+    """Rows held before a commit."""
+    commit_seconds: Positive = 300
+    """Longest time (of the tape) between commits while rows arrive."""
+    archive: bool = True
+    """Whether sealed segments are recompressed once every sink has them."""
+
+
+class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to record of one venue."""
+
+    instruments: tuple[str, ...]
+    """Names (BTC-USDT), patterns (*-USDT-PERP) or `all`."""
+    channels: tuple[str, ...] = ("trade", "book_change", "quote")
+    """Event kinds to subscribe."""
+    markets: tuple[str, ...] = ()
+    """Product lines of the venue to look in (spot, usdm); empty: all it has."""
+    url: str = ""
+    """Send everything meant for this venue to this server instead."""
+    lifetime_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """Replace connections after this time; 0: shortly before the venue would."""
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How truetape talks while it runs."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything in `truetape.yaml`."""
+
+    tape: str = "data/tape"
+    """Folder of the tape."""
+    sinks: tuple[str, ...] = ("lake:data/lake",)
+    """Where rows go: lake:DIR, csv:DIR, sqlite:FILE."""
+    venues: dict[str, VenueSettings] = {}
+    record: RecordSettings = RecordSettings()
+    deliver: DeliverSettings = DeliverSettings()
+    log: LogSettings = LogSettings()
+
+
+DEFAULT_YAML = """\
+# truetape: what to record, and where it goes. Every key: truetape config show
+tape: data/tape
+sinks:
+  - lake:data/lake
+venues:
+  binance:
+    instruments: [BTC-USDT, ETH-USDT]      # names, patterns (*-USDT), or all
+    channels: [trade, book_change, quote]
+  coinbase:
+    instruments: [BTC-USD, ETH-USD]
+    channels: [trade, book_change, quote]
+"""
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read settings from a YAML file and the environment; ConfigError in one line when anything is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); `truetape init` writes one") from error
+    return parse_settings(text, str(path), os.environ if environ is None else environ)
+
+
+def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:
+    """Read settings from YAML text; `origin` names it in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{origin}{line}: {problem}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{origin}: expected keys and values, got {type(tree).__name__}")
+    for name, value in environ.items():
+        if name.startswith("TRUETAPE__"):
+            _override(tree, name.removeprefix("TRUETAPE__").lower().split("__"), value)
+    return _apply_urls(_convert(tree, origin), environ)
+
+
+def _override(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        branch = tree.setdefault(key, {})
+        if not isinstance(branch, dict):
+            raise ConfigError(f"TRUETAPE__{'__'.join(keys).upper()}: {key} is not a section")
+        tree = branch
+    tree[keys[-1]] = yaml.safe_load(value)
+
+
+def _convert(tree: dict[str, Any], origin: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(str(error), tree)}") from error
+
+
+def _explain(message: str, tree: dict[str, Any]) -> str:
+    unknown = _UNKNOWN.match(message)
+    if not unknown:
+        text, _, path = message.partition(" - at `$.")
+        path = path.rstrip("`")
+        given = _look_up(tree, path)
+        return f"{path}: {text}" + (f" (got {given!r})" if given is not None else "")
+    path = (unknown["path"] or "$").removeprefix("$").lstrip(".")
+    allowed = _keys_at(path)
+    near = difflib.get_close_matches(unknown["key"], allowed, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    where = f"{path}.{unknown['key']}" if path else unknown["key"]
+    return f"{where}: unknown key (allowed: {', '.join(allowed)}){hint}"
+
+
+def _look_up(tree: Any, path: str) -> Any:
+    for key in filter(None, re.split(r"[.\[\]]+", path)):
+        if isinstance(tree, dict):
+            tree = tree.get(key)
+        elif isinstance(tree, list) and key.isdigit():
+            tree = tree[int(key)]
+        else:
+            return None
+    return tree
+
+
+def _keys_at(path: str) -> list[str]:
+    struct: Any = Settings
+    for key in filter(None, path.split(".")):
+        if key == "[...]":  # msgspec's path element for "any key of a mapping"
+            continue
+        hint = get_type_hints(struct).get(key)
+        struct = get_args(hint)[1] if get_origin(hint) is dict else hint
+    return list(struct.__struct_fields__)
+
+
+def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    venues = dict(settings.venues)
+    for name, venue in venues.items():
+        url = environ.get(f"TRUETAPE_URL_{name.upper()}", venue.url)
+        if url:
+            if urlsplit(url).scheme not in {"http", "https"}:
+                raise ConfigError(f"venues.{name}.url: {url!r} is not an http:// or https:// address")
+            venues[name] = msgspec.structs.replace(venue, url=url.rstrip("/"))
+    return msgspec.structs.replace(settings, venues=venues)
+
+
+def rewrite_url(url: str, override: str) -> str:
+    """Send a venue's URL to another server, the venue's host becoming the first part of the path.
+
+    `wss://stream.binance.com:9443/stream` with override `http://127.0.0.1:9000` becomes
+    `ws://127.0.0.1:9000/stream.binance.com/stream`, so that one server can stand for all hosts of a venue.
+    """
+    if not override:
+        return url
+    parts, target = urlsplit(url), urlsplit(override)
+    is_socket = parts.scheme in {"ws", "wss"}
+    secure = target.scheme == "https"
+    scheme = ("wss" if secure else "ws") if is_socket else target.scheme
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{scheme}://{target.netloc}{target.path}/{parts.hostname}{parts.path}{query}"
+
+
+def walk_settings(settings: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, nested keys joined by dots."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, msgspec.Struct):
+            yield from walk_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from walk_settings(item, f"{prefix}{name}.{key}.")
+        else:
+            yield prefix + name, value
