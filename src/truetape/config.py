@@ -145,7 +145,19 @@ def _convert(tree: dict[str, Any], origin: str) -> Settings:
     try:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error), tree)}") from error
+        message = str(error)
+        for name, venue in _venues_of(tree):  # msgspec says `venues[...]`: find out which
+            try:
+                msgspec.convert(venue, VenueSettings)
+            except msgspec.ValidationError:
+                message = message.replace("venues[...]", f"venues.{name}", 1)
+                break
+        raise ConfigError(f"{origin}: {_explain(message, tree)}") from error
+
+
+def _venues_of(tree: dict[str, Any]) -> list[tuple[str, Any]]:
+    venues = tree.get("venues")
+    return list(venues.items()) if isinstance(venues, dict) else []
 
 
 def _explain(message: str, tree: dict[str, Any]) -> str:
@@ -177,10 +189,10 @@ def _look_up(tree: Any, path: str) -> Any:
 def _keys_at(path: str) -> list[str]:
     struct: Any = Settings
     for key in filter(None, path.split(".")):
-        if key == "[...]":  # msgspec's path element for "any key of a mapping"
-            continue
-        hint = get_type_hints(struct).get(key)
-        struct = get_args(hint)[1] if get_origin(hint) is dict else hint
+        if get_origin(struct) is dict:
+            struct = get_args(struct)[1]
+        else:
+            struct = get_type_hints(struct)[key]
     return list(struct.__struct_fields__)
 
 
