@@ -1,1 +1,1 @@
-"""collect."""
+"""Collect: wire → tape. The only place that owns sockets; asyncio stays in here."""
