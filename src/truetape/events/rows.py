@@ -88,11 +88,12 @@ class Ack(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A number that steps by one over all frames of a connection."""
+    """A number that should step by one over all frames of a connection, and did not."""
 
     connection: str
     received_ns: int
     offset: int
+    last: int
     number: int
 
 
@@ -106,6 +107,9 @@ class Rows:
         self.plain: dict[str, list[PlainRow]] = {}
         self.acks: list[Ack] = []
         self.counters: list[Counter] = []
+        self.last_counters: dict[str, int] = {}
+        self.is_urgent = False
+        """Something was noted that must be judged before the next frame."""
         self.wishes: list[Wish] = []
         self.streams: list[Stream] = []
         self.instruments: dict[tuple[str, str, str], Instrument] = {}
@@ -170,10 +174,15 @@ class Scribe:
     def acknowledge(self, connection: str, received_ns: int, offset: int) -> None:
         """Say that the venue confirmed one request of this connection."""
         self.rows.acks.append(Ack(connection, received_ns, offset))
+        self.rows.is_urgent = True
 
     def count(self, connection: str, received_ns: int, offset: int, number: int) -> None:
         """Give the number that must step by one over all frames of this connection."""
-        self.rows.counters.append(Counter(connection, received_ns, offset, number))
+        last = self.rows.last_counters.get(connection)
+        self.rows.last_counters[connection] = number
+        if last is not None and number > last + 1:
+            self.rows.counters.append(Counter(connection, received_ns, offset, last, number))
+            self.rows.is_urgent = True
 
     def complain(self, feed: str, connection: str, received_ns: int, offset: int, code: int | None, text: str) -> None:
         """Record an error message of the venue's own as an `error` row."""

@@ -1,0 +1,77 @@
+"""One order book: levels by price, best first on demand, cheap to keep."""
+
+from bisect import bisect_left, insort
+from typing import Any
+
+import msgspec
+
+from truetape.events.rows import Levels
+
+
+class Side(msgspec.Struct):
+    """One side of a book; prices ascending, `sizes` as given (numbers, or the venue's text)."""
+
+    prices: list[float] = []
+    sizes: dict[float, tuple[Any, Any]] = {}
+
+    def apply(self, levels: Levels) -> None:
+        """Set levels to their new absolute sizes; zero removes, and removing an unknown level is normal."""
+        prices, sizes = self.prices, self.sizes
+        for level in levels:
+            price = float(level[0])
+            if float(level[1]) == 0.0:
+                if sizes.pop(price, None) is not None:
+                    del prices[bisect_left(prices, price)]
+            else:
+                if price not in sizes:
+                    insort(prices, price)
+                sizes[price] = level
+
+    def replace(self, levels: Levels) -> None:
+        """Forget everything and take these levels."""
+        self.sizes = {float(level[0]): level for level in levels if float(level[1]) != 0.0}
+        self.prices = sorted(self.sizes)
+
+
+class Book(msgspec.Struct):
+    """Bids and asks of one stream."""
+
+    bids: Side = msgspec.field(default_factory=Side)
+    asks: Side = msgspec.field(default_factory=Side)
+    depth_max: int = 0
+    """Levels a side may have; the worst beyond it are forgotten, as the venue does; 0: no bound."""
+
+    def apply(self, bids: Levels, asks: Levels) -> None:
+        """Apply changes."""
+        self.bids.apply(bids)
+        self.asks.apply(asks)
+        if self.depth_max:
+            self._cut()
+
+    def replace(self, bids: Levels, asks: Levels) -> None:
+        """Start anew from a full picture."""
+        self.bids.replace(bids)
+        self.asks.replace(asks)
+
+    def _cut(self) -> None:
+        bids, asks, depth = self.bids, self.asks, self.depth_max
+        while len(bids.prices) > depth:
+            del bids.sizes[bids.prices.pop(0)]
+        while len(asks.prices) > depth:
+            del asks.sizes[asks.prices.pop()]
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        bids, asks = self.bids.prices, self.asks.prices
+        return bool(bids and asks and bids[-1] >= asks[0])
+
+    def list_bids(self, count: int) -> list[tuple[Any, Any]]:
+        """Return the best bids, highest first."""
+        sizes = self.bids.sizes
+        return [sizes[price] for price in reversed(self.bids.prices[-count:])]
+
+    def list_asks(self, count: int) -> list[tuple[Any, Any]]:
+        """Return the best asks, lowest first."""
+        sizes = self.asks.sizes
+        return [sizes[price] for price in self.asks.prices[:count]]

@@ -1,0 +1,394 @@
+"""Sequence rules: what proves that nothing is missing between two frames of a stream.
+
+Runs over the rows of a stretch of frames at once, in tape order; drops repeats, writes gaps, wishes for
+what heals a broken book.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from truetape.decode.book import Book
+from truetape.decode.gaps import Ledger
+from truetape.decode.state import (
+    BUFFER_SYNCED_MAX,
+    BUFFER_UNSYNCED_MAX,
+    MISSING_RANGES_MAX,
+    RECENT_IDS_MAX,
+    Diff,
+    StreamState,
+)
+from truetape.events.instrument import Instrument, Stream
+from truetape.events.rows import BOOK_DIFF, BOOK_FETCHED, BOOK_SNAPSHOT, BookRow, PlainRow, QuoteRow, Rows, TradeRow
+from truetape.events.schema import CHANNELS
+from truetape.events.wish import Fetch, Reconnect, Resubscribe
+from truetape.venues import load_venue
+
+WISH_AGAIN_NS = 5_000_000_000
+"""A wish that was not answered is made again after this time of the tape."""
+
+
+class Continuity:
+    """Checks rows of trades, quotes and books against the rules of their streams."""
+
+    def __init__(self, rows: Rows, ledger: Ledger, find_state: Callable[[int, int], StreamState], books: bool) -> None:
+        self._rows = rows
+        self._ledger = ledger
+        self._find_state = find_state
+        self._keep_books = books
+        self.states: list[StreamState | None] = []
+        self.duplicates: dict[str, int] = {}
+        self._trades_done = self._quotes_done = self._books_done = 0
+        self._plain_done: dict[str, int] = {}
+        self.topics: dict[int, tuple[str, ...]] = {}
+        """Stream index → the venue's topics, where the tape says; else asked of the venue."""
+
+    def settle(self) -> None:
+        """Check everything decoded since the last call."""
+        # Rows of earlier stretches stay in the lists until they become columns: checked ones are skipped by mark.
+        rows = self._rows
+        if len(rows.trades) > self._trades_done:
+            self._settle_trades()
+        if len(rows.quotes) > self._quotes_done:
+            self._settle_quotes()
+        if len(rows.books) > self._books_done:
+            self._settle_books()
+        for kind, plain in rows.plain.items():
+            if kind in CHANNELS and len(plain) > self._plain_done.get(kind, 0):
+                self._settle_plain(kind, plain)
+
+    def forget_done(self) -> None:
+        """Say that the lists were emptied."""
+        self._trades_done = self._quotes_done = self._books_done = 0
+        self._plain_done.clear()
+
+    def _settle_plain(self, kind: str, plain: list[PlainRow]) -> None:
+        for row in plain[self._plain_done.get(kind, 0) :]:
+            self._see(self._find_state(row[0], row[2]), row)
+        self._plain_done[kind] = len(plain)
+
+    # -- trades -------------------------------------------------------------------------------------------
+
+    def _settle_trades(self) -> None:
+        # hot: bench/decode.py
+        trades, states = self._rows.trades, self.states
+        start = self._trades_done
+        fresh = trades[start:] if start else trades
+        dropped: list[int] = []
+        for position, row in enumerate(fresh, start):
+            index = row[0]
+            state = states[index] if index < len(states) else None
+            number = row[4]
+            if state is not None and number is not None and not state.gap and state.last == number - 1:
+                state.last = number
+                state.seen_ns = row[2]
+                state.rows += 1
+            elif not self._accept_trade(state or self._find_state(index, row[2]), row):
+                dropped.append(position)
+        self._drop("trade", trades, dropped)
+        self._trades_done = len(trades)
+
+    def _accept_trade(self, state: StreamState, row: TradeRow) -> bool:
+        rule = state.rule.rule
+        if rule == "window" or (rule == "none" and row[5] is not None):
+            fresh = self._is_new(state, row[5] if row[5] is not None else str(row[4]))
+        elif rule in {"step", "monotone"} and row[4] is not None:
+            fresh = self._step(state, row, row[4], is_dense=rule == "step")
+        else:
+            fresh = True
+        if fresh:
+            self._see(state, row)
+        return fresh
+
+    def _step(self, state: StreamState, row: TradeRow, number: int, *, is_dense: bool) -> bool:
+        stream, at = self._rows.streams[row[0]], (row[2], row[3])
+        last = state.last
+        if last is None or number == last + 1:
+            if state.gap and last is not None and is_dense:
+                self._ledger.close(
+                    stream, state, at, "repaired", evidence={"proof": "ids step by one", "id": number}, missing=0
+                )
+            state.last = number
+            return True
+        if number <= last:
+            return self._fill(state, row, number)
+        state.last = number
+        if not is_dense:
+            return True
+        missing = number - last - 1
+        evidence = {"last_id": last, "next_id": number}
+        gap = state.gap
+        if gap:
+            self._ledger.close(stream, state, at, evidence=evidence, missing=missing)
+        else:
+            gap = self._ledger.declare(
+                stream, (state.seen_ns, row[2]), "sequence", at, evidence=evidence, missing=missing
+            )
+        if len(state.missing) < MISSING_RANGES_MAX:
+            state.missing.append((last + 1, number - 1))
+            state.missing_gaps.append(gap)
+        return True
+
+    def _fill(self, state: StreamState, row: TradeRow, number: int) -> bool:
+        """Take a late trade into a hole; false when it is a repeat."""
+        for i, (low, high) in enumerate(state.missing):
+            if low <= number <= high:
+                gap = state.missing_gaps[i]
+                rest = [r for r in ((low, number - 1), (number + 1, high)) if r[0] <= r[1]]
+                state.missing[i : i + 1] = rest
+                state.missing_gaps[i : i + 1] = [gap] * len(rest)
+                if gap not in state.missing_gaps:
+                    stream = self._rows.streams[row[0]]
+                    self._ledger.amend(stream, gap, (row[2], row[3]), "repaired", {"proof": "arrived late"}, "sequence")
+                return True
+        return False
+
+    def _is_new(self, state: StreamState, text: str) -> bool:
+        recent = state.recent
+        if text in recent:
+            return False
+        recent[text] = None
+        if len(recent) > RECENT_IDS_MAX:
+            del recent[next(iter(recent))]
+        return True
+
+    def _see(self, state: StreamState, row: tuple[Any, ...]) -> None:
+        state.seen_ns = row[2]
+        state.rows += 1
+        state.is_synced = True
+        if state.gap:
+            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]))
+
+    def _drop(self, kind: str, rows: list[Any], positions: list[int]) -> None:
+        """Take repeats out and count them; a book frame counts as many rows as it has levels."""
+        for position in reversed(positions):
+            row = rows.pop(position)
+            count = len(row[9]) + len(row[10]) if kind == "book_change" else 1
+            self.duplicates[kind] = self.duplicates.get(kind, 0) + count
+
+    # -- quotes -------------------------------------------------------------------------------------------
+
+    def _settle_quotes(self) -> None:
+        # hot: bench/decode.py
+        quotes, states = self._rows.quotes, self.states
+        start = self._quotes_done
+        dropped: list[int] = []
+        for position, row in enumerate(quotes[start:] if start else quotes, start):
+            index = row[0]
+            state = (states[index] if index < len(states) else None) or self._find_state(index, row[2])
+            if self._is_repeat(state, row):
+                dropped.append(position)
+            elif state.gap or not state.is_synced:
+                self._see(state, row)
+            else:
+                state.seen_ns = row[2]
+                state.rows += 1
+        self._drop("quote", quotes, dropped)
+        self._quotes_done = len(quotes)
+
+    def _is_repeat(self, state: StreamState, row: QuoteRow) -> bool:
+        number = row[8]
+        if number is None or state.rule.rule != "monotone":
+            return False
+        if state.last is not None and number <= state.last:
+            return True
+        state.last = number
+        return False
+
+    # -- books --------------------------------------------------------------------------------------------
+
+    def _settle_books(self) -> None:
+        # hot: bench/decode.py
+        books, states = self._rows.books, self.states
+        start = self._books_done
+        dropped: list[int] = []
+        for position, row in enumerate(books[start:] if start else books, start):
+            index = row[0]
+            state = (states[index] if index < len(states) else None) or self._find_state(index, row[2])
+            if row[5] == BOOK_DIFF:
+                keep: BookRow | None = row if self._accept_diff(state, row) else None
+            elif row[5] == BOOK_SNAPSHOT:
+                keep = row if self._accept_snapshot(state, row) else None
+            else:
+                keep = self._splice(state, row)
+            if keep is None:
+                dropped.append(position)
+                continue
+            state.seen_ns = row[2]
+            state.rows += 1
+            if (state.book is not None or self._keep_books or row[12] is not None) and state.is_synced:
+                keep = self._prove(state, keep)
+            if keep is not row:
+                books[position] = keep
+        self._drop("book_change", books, dropped)
+        self._books_done = len(books)
+
+    def _accept_diff(self, state: StreamState, row: BookRow) -> bool:
+        rule = state.rule
+        first, last, previous = row[6], row[7], row[8]
+        if rule.is_connection_scoped and state.owner != row[4]:
+            if state.is_synced:
+                return False  # another connection's chain says the same in other ids
+            state.owner = row[4]
+            state.last = None
+        if not state.is_synced:
+            return self._buffer_diff(state, row)
+        known = state.last
+        if rule.rule == "chain":
+            ok = previous == known
+        elif rule.rule == "range":
+            ok = known is None or first is None or last is None or first <= known + 1 <= last
+        else:
+            ok = True
+        if not state.is_joined and known is not None and last is not None and first is not None:
+            if last < known or (rule.splice == "spot" and last <= known):
+                return True  # covered by the snapshot already
+            ok = first <= known <= last or previous == known if rule.splice == "futures" else first <= known + 1 <= last
+            state.is_joined = ok
+        elif not ok and not rule.is_connection_scoped and known is not None and last is not None and last <= known:
+            return False  # the other connection of a hand-over said it first
+        if not ok:
+            self._break(state, row, {"last_id": known, "first": first, "last": last, "previous": previous})
+            return self._buffer_diff(state, row)
+        if last is not None:
+            state.last = last
+        if state.gap:
+            evidence = {"proof": "ids follow on", "id": last}
+            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), "repaired", evidence=evidence)
+        if rule.recovery == "fetch":
+            self._remember(state, row, BUFFER_SYNCED_MAX)
+        return True
+
+    def _buffer_diff(self, state: StreamState, row: BookRow) -> bool:
+        """Keep a diff of a broken book for the snapshot to come, and wish for one."""
+        last = row[7]
+        if state.last is not None and last is not None and not state.rule.is_connection_scoped and last <= state.last:
+            return False
+        follows = row[8] == state.last if state.rule.rule == "chain" else state.last is None or row[6] == state.last + 1
+        if state.buffer and not follows:
+            state.buffer.clear()
+        if last is not None:
+            state.last = last
+        self._remember(state, row, BUFFER_UNSYNCED_MAX)
+        stream = self._rows.streams[row[0]]
+        self._ledger.open(stream, state, "not_started", (row[2], row[3]), evidence={"why": "no snapshot yet"})
+        self._wish(state, row, "no snapshot yet")
+        return True
+
+    def _remember(self, state: StreamState, row: BookRow, most: int) -> None:
+        if state.rule.recovery != "fetch":
+            return
+        state.buffer.append(Diff(row[6], row[7], row[8], row[9], row[10]))
+        if len(state.buffer) > 2 * most:  # cut rarely: cutting a list from the front costs its length
+            del state.buffer[:-most]
+
+    def _break(self, state: StreamState, row: BookRow, evidence: dict[str, Any]) -> None:
+        stream = self._rows.streams[row[0]]
+        state.is_synced = False
+        state.buffer.clear()
+        state.book = None
+        state.last = None
+        self._ledger.open(stream, state, "sequence", (row[2], row[3]), evidence=evidence)
+
+    def _accept_snapshot(self, state: StreamState, row: BookRow) -> bool:
+        if state.is_synced and state.owner == row[4] and row[7] is not None and row[7] == state.last and not state.gap:
+            return False
+        state.owner = row[4]
+        state.last = row[7]
+        state.is_synced = True
+        state.is_joined = True
+        state.book = None
+        self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), evidence={"snapshot": row[7]})
+        return True
+
+    def _splice(self, state: StreamState, row: BookRow) -> BookRow | None:
+        """Join a fetched snapshot to the diffs around it; None when it does not join."""
+        snapshot = row[7]
+        stream = self._rows.streams[row[0]]
+        if snapshot is None:
+            return None
+        spot = state.rule.splice == "spot"
+        later = [d for d in state.buffer if d.last is not None and (d.last > snapshot if spot else d.last >= snapshot)]
+        if later and not _joins(later[0], snapshot, spot=spot):
+            if state.is_synced:
+                return None  # the book is whole without it
+            state.wished_ns = 0
+            self._wish(state, row, "snapshot older than the buffered changes")
+            return None
+        bids, asks = _merge(row[9], [d.bids for d in later]), _merge(row[10], [d.asks for d in later])
+        state.is_joined = bool(later)
+        state.last = later[-1].last if later else snapshot
+        state.is_synced = True
+        state.book = None
+        if not state.rule.is_connection_scoped:
+            state.owner = row[4]
+        evidence = {"snapshot": snapshot, "joined": len(later)}
+        self._ledger.close(stream, state, (row[2], row[3]), evidence=evidence)
+        return (*row[:5], BOOK_FETCHED, row[6], state.last, row[8], bids, asks, row[11], row[12])
+
+    def _prove(self, state: StreamState, row: BookRow) -> BookRow:
+        """Keep the book, compare the venue's checksum, look for a crossed book."""
+        stream = self._rows.streams[row[0]]
+        venue = load_venue(stream.venue)
+        book = state.book
+        if book is None:
+            if row[5] == BOOK_DIFF:
+                return row
+            book = state.book = Book(depth_max=venue.depth_max)
+        if row[5] == BOOK_DIFF:
+            book.apply(row[9], row[10])
+        else:
+            book.replace(row[9], row[10])
+        wrong: dict[str, Any] = {}
+        if row[12] is not None and venue.prove_book is not None:
+            made = venue.prove_book(book.list_bids(25), book.list_asks(25), self._find_instrument(stream))
+            if made != row[12]:
+                wrong = {"checksum": row[12], "made": made, "id": row[7]}
+        reason = "checksum" if wrong else "crossed"
+        if not wrong and book.is_crossed:
+            wrong = {"bid": book.list_bids(1)[0], "ask": book.list_asks(1)[0], "id": row[7]}
+        if wrong:
+            state.is_synced = False
+            state.book = None
+            self._ledger.open(stream, state, reason, (row[2], row[3]), evidence=wrong)
+            self._wish(state, row, f"{reason} broken")
+        return row
+
+    def _find_instrument(self, stream: Stream) -> Instrument:
+        venue = load_venue(stream.venue)
+        market = next((feed.market for feed in venue.feeds if feed.name == stream.feed), stream.feed)
+        listed = self._rows.instruments.get((stream.venue, market, stream.venue_symbol))
+        return listed or venue.name_instrument(market, stream.venue_symbol)
+
+    def _wish(self, state: StreamState, row: BookRow, reason: str) -> None:
+        if state.wished_ns and row[2] - state.wished_ns < WISH_AGAIN_NS:
+            return
+        stream = self._rows.streams[row[0]]
+        venue = load_venue(stream.venue)
+        state.wished_ns = row[2]
+        recovery = state.rule.recovery
+        if recovery == "fetch" and venue.fetch_book is not None:
+            url, weight = venue.fetch_book(stream.feed, stream.venue_symbol)
+            self._rows.wishes.append(Fetch(stream.venue, stream.feed, url, f"{stream.venue_symbol}: {reason}", weight))
+        elif recovery == "resubscribe":
+            topics = self.topics.get(stream.index, ())
+            self._rows.wishes.append(
+                Resubscribe(stream.venue, stream.feed, row[4], topics, f"{stream.venue_symbol}: {reason}")
+            )
+        elif recovery == "reconnect":
+            self._rows.wishes.append(Reconnect(stream.venue, stream.feed, row[4], f"{stream.venue_symbol}: {reason}"))
+
+
+def _joins(diff: Diff, snapshot: int, *, spot: bool) -> bool:
+    if diff.first is None or diff.last is None:
+        return False
+    if spot:
+        return diff.first <= snapshot + 1 <= diff.last
+    return diff.first <= snapshot <= diff.last or diff.previous == snapshot
+
+
+def _merge(levels: Any, changes: list[Any]) -> list[Any]:
+    """Return the snapshot's levels after the changes; a level changed to zero is gone."""
+    sizes = {level[0]: level[1] for level in levels}
+    for change in changes:
+        sizes.update((level[0], level[1]) for level in change)
+    return [(price, size) for price, size in sizes.items() if float(size) != 0.0]

@@ -1,0 +1,90 @@
+"""Schema drift: fields that appear, vanish or change their type, found by looking at some frames whole."""
+
+from typing import Any
+
+import msgspec
+
+from truetape.events.instrument import Stream
+from truetape.events.rows import PlainRow
+
+SAMPLE_EVERY = 251
+"""One frame in so many is looked at whole; a prime, so that no rhythm of the venue hides a message type."""
+LEARN = 40
+"""Samples of one message type before anything counts as drift."""
+ABSENT = 10
+"""A field that was in every sample and is missing in so many in a row has vanished."""
+
+
+class Shape(msgspec.Struct):
+    """What samples of one message type looked like."""
+
+    samples: int = 0
+    seen: dict[str, int] = {}
+    """path → number of samples that had it."""
+    types: dict[str, str] = {}
+    """path → types seen, joined by |."""
+    absent: dict[str, int] = {}
+
+
+class Drift:
+    """Learns the shapes of messages and writes `drift` rows when they change."""
+
+    def __init__(self, rows: list[PlainRow]) -> None:
+        self._rows = rows
+        self.shapes: dict[str, Shape] = {}
+
+    def look(self, stream: Stream, feed: str, message: str, payload: bytes, at: tuple[int, int]) -> None:
+        """Compare one frame with what its kind looked like before."""
+        try:
+            tree = msgspec.json.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        shape = self.shapes.setdefault(f"{stream.venue}|{feed}|{message}", Shape())
+        now = dict(_walk(tree, "$"))
+        shape.samples += 1
+        for path, kind in now.items():
+            known = shape.types.get(path)
+            if known is None:
+                shape.types[path] = kind
+                if shape.samples > LEARN:
+                    self._append(stream, feed, message, "appeared", path, "", kind, at)
+            elif kind not in known.split("|"):
+                shape.types[path] = f"{known}|{kind}"
+                if shape.samples > LEARN:
+                    self._append(stream, feed, message, "retyped", path, known, kind, at)
+            shape.seen[path] = shape.seen.get(path, 0) + 1
+            shape.absent.pop(path, None)
+        self._find_vanished(shape, now, stream, feed, message, at)
+
+    def _find_vanished(
+        self, shape: Shape, now: dict[str, str], stream: Stream, feed: str, message: str, at: tuple[int, int]
+    ) -> None:
+        for path in [p for p in shape.seen if p not in now]:
+            missed = shape.absent.get(path, 0) + 1
+            if shape.seen[path] + missed < shape.samples or shape.seen[path] < LEARN:
+                del shape.seen[path]  # never was in every sample: optional
+            elif missed >= ABSENT:
+                self._append(stream, feed, message, "vanished", path, shape.types[path], "", at)
+                del shape.seen[path], shape.absent[path]
+            else:
+                shape.absent[path] = missed
+
+    def _append(
+        self, stream: Stream, feed: str, message: str, change: str, path: str, was: str, now: str, at: tuple[int, int]
+    ) -> None:
+        self._rows.append((stream.index, None, *at, feed, message, change, path, was, now))
+
+
+def _walk(tree: Any, path: str) -> list[tuple[str, str]]:
+    """List every path with its JSON type; of an array only the first element, by position when it is a tuple of scalars."""
+    if isinstance(tree, dict):
+        found = [(path, "object")]
+        for key, value in tree.items():
+            found += _walk(value, f"{path}.{key}")
+        return found
+    if isinstance(tree, list):
+        return [(path, "array"), *(_walk(tree[0], f"{path}[]") if tree else [])]
+    return [(path, "null" if tree is None else _NAMES[type(tree)])]
+
+
+_NAMES = {str: "string", int: "number", float: "number", bool: "boolean"}

@@ -1,0 +1,320 @@
+"""The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
+
+from itertools import count
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from truetape.decode.continuity import Continuity
+from truetape.decode.drift import SAMPLE_EVERY, Drift, Shape
+from truetape.decode.gaps import Ledger
+from truetape.decode.lifecycle import Lifecycle
+from truetape.decode.state import ConnectionState, StreamState, find_rule
+from truetape.errors import DecodeError, TapeError
+from truetape.events.checkpoint import Checkpoint
+from truetape.events.columns import take_tables
+from truetape.events.instrument import Instrument, Stream
+from truetape.events.rows import Response, Rows, Scribe
+from truetape.events.wish import Wish
+from truetape.tape.frame import FrameBatch, FrameKind, Source
+from truetape.tape import iter_payloads
+from truetape.venues import list_venues, load_venue
+from truetape.venues._contract import OnMessage, VenueDecoder
+
+DAY_NS = 86_400 * 10**9
+
+
+class Memory(msgspec.Struct):
+    """Everything a checkpoint must carry so that decoding goes on as if it had never stopped."""
+
+    streams: list[Stream]
+    states: list[StreamState | None]
+    connections: dict[str, ConnectionState]
+    session: dict[str, Any]
+    siblings: dict[int, int]
+    topics: dict[int, tuple[str, ...]]
+    instruments: list[Instrument]
+    venues: dict[str, dict[str, Any]]
+    shapes: dict[str, Shape]
+    counters: dict[str, int]
+
+
+class Engine:
+    """Decodes a tape from one offset on."""
+
+    def __init__(self, tape_id: str, *, keep_books: bool = True) -> None:
+        self._tape_id = tape_id
+        self._keep_books = keep_books
+        self._offset = 0
+        self._tally = {"frames": 0, "decoded": 0, "quarantined": 0, "control": 0}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._rows = Rows()
+        self._ledger = Ledger(self._rows)
+        self._continuity = Continuity(self._rows, self._ledger, self._find_state, self._keep_books)
+        self._lifecycle = Lifecycle(self._rows, self._ledger, self._find_state, self._continuity.topics)
+        self._drift = Drift(self._rows.plain.setdefault("drift", []))
+        self._decoders: dict[str, VenueDecoder] = {}
+        self._handlers: dict[Source, OnMessage] = {}
+
+    @property
+    def offset(self) -> int:
+        """The first tape offset not yet decoded."""
+        return self._offset
+
+    def feed(self, batch: FrameBatch) -> None:
+        """Decode consecutive frames; TapeError when they were decoded before. Holes are declared on the tape."""
+        # hot: bench/decode.py
+        if batch.offset < self._offset:
+            raise TapeError(f"decoding stands at offset {self._offset}, got a batch that begins at {batch.offset}")
+        data = batch.data
+        sources, codes = _list_sources(data)
+        handlers = [self._find_handler(source) for source in sources]
+        rows = self._rows
+        received = data.column("received_ns").to_pylist()
+        kinds = data.column("kind").to_pylist()
+        payloads = iter_payloads(batch)
+        spoken: dict[int, list[int]] = {}
+        decoded = control = 0
+        sample = batch.offset + -batch.offset % SAMPLE_EVERY
+        for offset, payload, at, kind, code in zip(count(batch.offset), payloads, received, kinds, codes, strict=False):
+            if kind > FrameKind.BINARY:
+                self._note_spoken(sources, spoken)
+                spoken.clear()
+                self._settle()
+                meta = data.column("meta")[offset - batch.offset].as_py()
+                is_data = self._take_other(kind, payload, meta, sources[code], (at, offset))
+                decoded += is_data is True
+                control += is_data is False
+                continue
+            try:
+                if handlers[code](payload, at, offset):
+                    decoded += 1
+                else:
+                    control += 1
+            except Exception as error:  # noqa: BLE001 - supervisor: one bad frame must not stop a venue
+                self._quarantine(sources[code], payload, (at, offset), error)
+            if rows.is_urgent:
+                rows.is_urgent = False
+                self._settle()
+            seen = spoken.get(code)
+            if seen is None:
+                spoken[code] = [at, 1]
+            else:
+                seen[0] = at
+                seen[1] += 1
+            if offset == sample:
+                sample += SAMPLE_EVERY
+                self._sample(sources[code], payload, (at, offset))
+        self._note_spoken(sources, spoken)
+        self._settle()
+        self._offset = batch.offset + len(data)
+        self._tally["frames"] += len(data)
+        self._tally["decoded"] += decoded
+        self._tally["control"] += control
+
+    def take(self) -> dict[str, pa.Table]:
+        """Return everything decoded since the last call as tables, one per kind that has rows."""
+        tables = take_tables(self._rows)
+        self._continuity.forget_done()
+        for kind, table in tables.items():
+            self._add(f"rows.{kind}", table.num_rows)
+        for kind, number in self._continuity.duplicates.items():
+            self._add(f"rows.{kind}", number)
+            self._add(f"duplicates.{kind}", number)
+        self._continuity.duplicates.clear()
+        return tables
+
+    def take_wishes(self) -> list[Wish]:
+        """Return what the decoder wished for since the last call."""
+        wishes = list(self._rows.wishes)
+        self._rows.wishes.clear()
+        return wishes
+
+    @property
+    def pending(self) -> int:
+        """Tuples held, not yet columns."""
+        return len(self._rows.trades) + len(self._rows.quotes) + len(self._rows.books)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Totals since offset 0: frames = decoded + quarantined + control; rows and duplicates per kind."""
+        return dict(self._tally)
+
+    @property
+    def states(self) -> list[tuple[Stream, StreamState]]:
+        """Every stream of a venue with what is known of it now."""
+        pairs = zip(self._rows.streams, self._continuity.states, strict=False)
+        return [(stream, state) for stream, state in pairs if state is not None]
+
+    def save(self) -> Checkpoint:
+        """Return where decoding stands; call after take()."""
+        memory = Memory(
+            self._rows.streams,
+            self._continuity.states,
+            self._lifecycle.connections,
+            self._lifecycle.session,
+            self._lifecycle.siblings,
+            self._continuity.topics,
+            list(self._rows.instruments.values()),
+            self._rows.memory,
+            self._drift.shapes,
+            self._rows.last_counters,
+        )
+        return Checkpoint(self._tape_id, self._offset, dict(self._tally), msgspec.msgpack.encode(memory))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same tape."""
+        if checkpoint.tape_id != self._tape_id:
+            raise TapeError(f"checkpoint belongs to tape {checkpoint.tape_id}, this is {self._tape_id}")
+        memory = msgspec.msgpack.decode(checkpoint.state, type=Memory)
+        self._reset()
+        self._offset = checkpoint.offset
+        self._tally = dict(checkpoint.counts)
+        self._rows.restore_streams(memory.streams)
+        self._rows.instruments.update({(i.venue, i.market, i.venue_symbol): i for i in memory.instruments})
+        self._rows.memory.update(memory.venues)
+        self._rows.last_counters.update(memory.counters)
+        self._continuity.states.extend(memory.states)
+        self._continuity.topics.update(memory.topics)
+        self._lifecycle.connections.update(memory.connections)
+        self._lifecycle.session.update(memory.session)
+        self._lifecycle.siblings.update(memory.siblings)
+        self._drift.shapes.update(memory.shapes)
+
+    # -- one frame ----------------------------------------------------------------------------------------
+
+    def _take_other(self, kind: int, payload: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool | None:
+        """Take a request, response or event; true when it carried data, none when it was quarantined."""
+        if kind == FrameKind.EVENT:
+            self._lifecycle.handle(meta, source, at)
+            self._settle()
+            return False
+        if kind == FrameKind.REQUEST:
+            connection = self._lifecycle.connections.get(source.connection)
+            if connection is not None:
+                connection.asked += 1
+            return False
+        try:
+            return self._respond(payload, meta, source, at)
+        except Exception as error:  # noqa: BLE001 - supervisor: one bad answer must not stop a venue
+            self._quarantine(source, payload, at, error)
+            return None
+        finally:
+            self._settle()
+
+    def _respond(self, body: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool:
+        said = msgspec.json.decode(meta or "{}", type=dict[str, Any])
+        url, status = str(said.get("url", "")), int(said.get("status", 200))
+        if status != 200:
+            stream = self._lifecycle.nobody("error", source)
+            text = body[:500].decode(errors="replace")
+            self._rows.plain.setdefault("error", []).append(
+                (stream.index, None, *at, source.connection, source.feed, status, text, url)
+            )
+            return False
+        decoder = self._find_decoder(source.venue)
+        if decoder is None:
+            raise DecodeError(f"venue {source.venue!r} is not known")
+        return decoder.respond(Response(source.feed, source.connection, url, status, body, *at))
+
+    def _quarantine(self, source: Source, payload: bytes, at: tuple[int, int], error: Exception) -> None:
+        reason, _, path = str(error).partition(" - at `")
+        if not isinstance(error, (msgspec.DecodeError, DecodeError)):
+            reason = f"{type(error).__name__}: {error}"
+        stream = self._lifecycle.nobody("quarantine", source)
+        excerpt = payload[:200].decode(errors="replace")
+        self._rows.plain.setdefault("quarantine", []).append(
+            (
+                stream.index, None, *at, source.connection, source.feed,
+                reason[:300], path.rstrip("`") or "$", excerpt, len(payload),
+            )
+        )  # fmt: skip
+        nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
+        self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence={"quarantined": reason[:100]})
+        self._tally["quarantined"] += 1
+
+    def _sample(self, source: Source, payload: bytes, at: tuple[int, int]) -> None:
+        """Look at one frame whole; what it was is the kind of the newest row that bears its offset."""
+        rows = self._rows
+        named = {"trade": rows.trades, "book_change": rows.books, "quote": rows.quotes, **rows.plain}
+        for kind, listed in named.items():
+            if listed and listed[-1][3] == at[1] and kind not in {"gap", "quarantine", "drift"}:
+                self._drift.look(rows.streams[listed[-1][0]], source.feed, kind, payload, at)
+                return
+
+    # -- between frames -----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        self._continuity.settle()
+        if self._rows.acks:
+            self._lifecycle.acknowledge()
+        if self._rows.counters:
+            self._lifecycle.count()
+
+    def _note_spoken(self, sources: list[Source], spoken: dict[int, list[int]]) -> None:
+        for code, (at, number) in spoken.items():
+            self._lifecycle.see(sources[code], at, number)
+
+    def _find_state(self, index: int, received_ns: int) -> StreamState:
+        states = self._continuity.states
+        while len(states) <= index:
+            states.append(None)
+        state = states[index]
+        if state is None:
+            stream = self._rows.streams[index]
+            venue = load_venue(stream.venue)
+            rule = find_rule(venue, stream.channel, stream.feed, received_ns // DAY_NS)
+            state = states[index] = StreamState(rule)
+            self._lifecycle.adopt(stream, state)
+        return state
+
+    def _find_handler(self, source: Source) -> OnMessage:
+        handler = self._handlers.get(source)
+        if handler is None:
+            decoder = self._find_decoder(source.venue)
+            try:
+                handler = decoder.open(source.feed, source.connection) if decoder else _refuse(source)
+            except (KeyError, DecodeError):  # such frames, if any come, are quarantined one by one
+                handler = _refuse(source)
+            self._handlers[source] = handler
+        return handler
+
+    def _find_decoder(self, venue: str) -> VenueDecoder | None:
+        if venue not in self._decoders:
+            if venue not in list_venues():
+                return None
+            self._decoders[venue] = load_venue(venue).make_decoder(Scribe(venue, self._rows))
+        return self._decoders[venue]
+
+    def _add(self, name: str, number: int) -> None:
+        self._tally[name] = self._tally.get(name, 0) + number
+
+
+def _refuse(source: Source) -> OnMessage:
+    def refuse(payload: bytes, received_ns: int, offset: int) -> bool:
+        if source.venue in list_venues():
+            feeds = ", ".join(feed.name for feed in load_venue(source.venue).feeds)
+            raise DecodeError(f"feed {source.feed!r} is not known at {source.venue} (allowed: {feeds})")
+        raise DecodeError(f"venue {source.venue!r} is not known (allowed: {', '.join(list_venues())})")
+
+    return refuse
+
+
+def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:
+    """Return the sources of a batch and, per frame, which one it came from."""
+    columns = [data.column(name).dictionary_encode() for name in Source._fields]
+    names = [column.dictionary.to_pylist() for column in columns]
+    if all(len(name) == 1 for name in names):
+        return [Source(*(name[0] for name in names))], [0] * len(data)
+    venue, feed, connection = (column.indices.to_numpy().astype(np.int64) for column in columns)
+    feeds, connections = len(names[1]), len(names[2])
+    found, codes = np.unique((venue * feeds + feed) * connections + connection, return_inverse=True)
+    sources = [
+        Source(names[0][key // connections // feeds], names[1][key // connections % feeds], names[2][key % connections])
+        for key in found.tolist()
+    ]
+    return sources, codes.tolist()

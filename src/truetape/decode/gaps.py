@@ -1,0 +1,104 @@
+"""The gap ledger as it is written: opening and closing intervals in which a stream was not observed."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from truetape.decode.state import StreamState
+from truetape.events.instrument import Instrument, Stream
+from truetape.events.rows import PlainRow, Rows
+
+
+class Ledger:
+    """Appends `gap` rows; a gap_id's last row is its state."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._gaps: list[PlainRow] = rows.plain.setdefault("gap", [])
+
+    def open(
+        self,
+        stream: Stream,
+        state: StreamState,
+        reason: str,
+        at: tuple[int, int],
+        *,
+        from_ns: int = 0,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        """Open a gap at (received_ns, offset) unless one is open already."""
+        if state.gap:
+            return
+        state.gap = name_gap(stream, at[1])
+        state.gap_from_ns = from_ns or state.seen_ns or at[0]
+        state.gap_reason = reason
+        self._append(stream, state.gap, state.gap_from_ns, None, reason, "open", at, evidence or {}, None)
+
+    def close(
+        self,
+        stream: Stream,
+        state: StreamState,
+        at: tuple[int, int],
+        outcome: str = "closed",
+        *,
+        evidence: dict[str, Any] | None = None,
+        missing: int | None = None,
+    ) -> None:
+        """Close the open gap, if any: `closed` when data is missing, `repaired` when ids prove none is."""
+        if not state.gap:
+            return
+        self._append(
+            stream, state.gap, state.gap_from_ns, at[0], state.gap_reason, outcome, at, evidence or {}, missing
+        )
+        state.gap = ""
+
+    def declare(
+        self,
+        stream: Stream,
+        span_ns: tuple[int, int],
+        reason: str,
+        at: tuple[int, int],
+        *,
+        evidence: dict[str, Any],
+        missing: int | None = None,
+        outcome: str = "closed",
+    ) -> str:
+        """Write a gap that is over already; return its gap_id."""
+        gap_id = name_gap(stream, at[1])
+        self._append(stream, gap_id, span_ns[0], span_ns[1], reason, outcome, at, evidence, missing)
+        return gap_id
+
+    def amend(
+        self, stream: Stream, gap_id: str, at: tuple[int, int], outcome: str, evidence: dict[str, Any], reason: str
+    ) -> None:
+        """Write the new state of a gap that is over."""
+        self._append(stream, gap_id, at[0], at[0], reason, outcome, at, evidence, 0)
+
+    def add_nameless(self, venue: str, feed: str) -> Stream:
+        """Return the stream that stands for all of a feed, where the instrument is not known."""
+        return self._rows.add_stream(venue, "*", feed, Instrument(venue, feed, "", "", ""))
+
+    def _append(
+        self,
+        stream: Stream,
+        gap_id: str,
+        from_ns: int,
+        to_ns: int | None,
+        reason: str,
+        outcome: str,
+        at: tuple[int, int],
+        evidence: dict[str, Any],
+        missing: int | None,
+    ) -> None:
+        to_us = None if to_ns is None else to_ns // 1000
+        text = msgspec.json.encode(evidence).decode()
+        self._gaps.append(
+            (stream.index, None, *at, gap_id, stream.channel, from_ns // 1000, to_us, reason, outcome, text, missing)
+        )
+
+
+def name_gap(stream: Stream, offset: int) -> str:
+    """Name a gap by where it was noticed: the same tape gives the same name."""
+    text = f"{stream.venue}|{stream.feed}|{stream.channel}|{stream.venue_symbol}|{offset}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

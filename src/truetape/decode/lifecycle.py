@@ -1,0 +1,275 @@
+"""Events on the tape: connections open, subscribe, fall silent, close; the recorder starts, ticks, stops.
+
+From these follow the gaps that no sequence number shows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from truetape.decode.gaps import Ledger
+from truetape.decode.state import ConnectionState, StreamState
+from truetape.events.instrument import Instrument, Stream
+from truetape.events.rows import Rows
+from truetape.events.schema import CHANNELS
+from truetape.events.wish import Reconnect
+from truetape.tape.frame import Source
+from truetape.venues import list_venues, load_venue
+
+SILENCE_MIN_NS = 30_000_000_000
+SILENCE_SPACINGS = 50
+"""A connection or stream is silent after this many of its usual spacings, and at least SILENCE_MIN_NS."""
+EVIDENCE_ROWS = 3
+"""So many rows of a sibling channel, while a stream said nothing, are evidence against it."""
+
+
+class Lifecycle:
+    """Keeps connections and their streams; opens gaps when they go, closes them when they are back."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        ledger: Ledger,
+        find_state: Callable[[int, int], StreamState],
+        topics: dict[int, tuple[str, ...]],
+    ) -> None:
+        self._rows = rows
+        self._ledger = ledger
+        self._find_state = find_state
+        self._topics = topics
+        self.connections: dict[str, ConnectionState] = {}
+        self.session: dict[str, Any] = {}
+        """seen_ns: the recorder's last sign of life; ended: how the last session ended."""
+        self.siblings: dict[int, int] = {}
+        """Stream index → rows of trades on the same instrument when the stream was last seen."""
+
+    def handle(self, meta: str, source: Source, at: tuple[int, int]) -> None:
+        """Take one event frame; every event but the tick is also a `connection` row."""
+        event = msgspec.json.decode(meta or "{}", type=dict[str, Any])
+        name = str(event.get("event", ""))
+        handler = getattr(self, f"_on_{name}", None)
+        if handler is not None:
+            handler(event, source, at)
+        if name != "tick":
+            self._append(name, meta, source, at)
+        if source.connection not in {"recorder", ""} or name in {"tick", "started"}:
+            self.session["seen_ns"] = at[0]
+
+    def see(self, source: Source, received_ns: int, frames: int) -> None:
+        """Note that a connection spoke; an imported recording may never have said that it opened."""
+        connection = self.connections.get(source.connection)
+        if connection is None:
+            connection = self._add(source, received_ns)
+        connection.seen_ns = received_ns
+        connection.frames += frames
+        connection.silent = False
+
+    def attach(self, stream: Stream, connection_name: str, state: StreamState) -> None:
+        """Note that a connection carries a stream."""
+        connection = self.connections.get(connection_name)
+        if connection is not None and connection_name not in state.connections:
+            state.connections.append(connection_name)
+            connection.streams.append(stream.index)
+
+    def acknowledge(self) -> None:
+        """Take the venue's confirmations: a confirmed quiet stream is observed, not in a gap."""
+        for ack in self._rows.acks:
+            connection = self.connections.get(ack.connection)
+            if connection is None:
+                continue
+            connection.acked += 1
+            if connection.asked and connection.acked >= connection.asked:
+                for index in connection.streams:
+                    stream, state = self._rows.streams[index], self._find_state(index, ack.received_ns)
+                    if stream.channel != "book_change":
+                        self._ledger.close(
+                            stream, state, (ack.received_ns, ack.offset), evidence={"by": "subscription confirmed"}
+                        )
+        self._rows.acks.clear()
+
+    def count(self) -> None:
+        """Take jumps of numbers that count all frames of a connection: gaps for all it carries."""
+        for counter in self._rows.counters:
+            connection = self.connections.get(counter.connection)
+            if connection is None:
+                continue
+            evidence = {"last": counter.last, "next": counter.number}
+            self._lose(connection, counter.connection, "sequence", (counter.received_ns, counter.offset), evidence)
+            self._rows.wishes.append(
+                Reconnect(connection.venue, connection.feed, counter.connection, "frames lost on this connection")
+            )
+        self._rows.counters.clear()
+
+    # -- events of a connection ---------------------------------------------------------------------------
+
+    def _on_opened(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        self._add(source, at[0])
+
+    def _on_subscribed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        if source.venue not in list_venues():
+            return
+        venue = load_venue(source.venue)
+        for wanted in event.get("streams", []):
+            market, symbol = wanted["market"], wanted["venue_symbol"]
+            listed = self._rows.instruments.get((source.venue, market, symbol))
+            instrument = listed or venue.name_instrument(market, symbol)
+            stream = self._rows.add_stream(source.venue, wanted["channel"], source.feed, instrument)
+            state = self._find_state(stream.index, at[0])
+            self._topics[stream.index] = (wanted["topic"],)
+            if not state.rows and not state.connections:
+                began = self.session.get("started_ns", at[0])
+                self._ledger.open(stream, state, "not_started", at, from_ns=began, evidence={"why": "subscribed"})
+            self.attach(stream, source.connection, state)
+
+    def _on_closed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        if event.get("cause") == "shutdown":
+            return  # the streams go on in the next session, which says from when they were not observed
+        connection = self.connections.pop(source.connection, None)
+        if connection is None:
+            return
+        reason = "silence" if event.get("cause") == "silence" else "disconnect"
+        evidence = {k: event[k] for k in ("code", "reason", "cause") if k in event}
+        for index in connection.streams or self._list_orphans(connection, at[0]):
+            stream, state = self._rows.streams[index], self._find_state(index, at[0])
+            if source.connection in state.connections:
+                state.connections.remove(source.connection)
+            if state.connections:
+                continue  # a hand-over: the other connection carries it on
+            if stream.channel == "book_change" and (state.rule.is_connection_scoped or state.rule.rule == "none"):
+                _forget_book(state)  # venue-wide ids may still prove that the book goes on whole
+            self._ledger.open(stream, state, reason, at, from_ns=connection.seen_ns, evidence=evidence)
+
+    def _on_dropped(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        connection = self.connections.get(source.connection)
+        if connection is not None:
+            evidence = {k: v for k, v in event.items() if k != "event"}
+            self._lose(connection, source.connection, "disk", at, evidence)
+
+    def _lose(
+        self, connection: ConnectionState, name: str, reason: str, at: tuple[int, int], evidence: dict[str, Any]
+    ) -> None:
+        """Frames of unknown streams are lost: every stream of the connection has a hole."""
+        begin = int(evidence.get("from_ns", connection.seen_ns))
+        for index in connection.streams:
+            stream, state = self._rows.streams[index], self._find_state(index, at[0])
+            if len(state.connections) > 1:
+                continue
+            if stream.channel == "book_change" and state.rule.rule == "none":
+                state.is_synced = False
+                self._ledger.open(stream, state, reason, at, from_ns=begin, evidence=evidence)
+                self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, "book lost frames"))
+            elif not state.gap:
+                self._ledger.declare(stream, (begin, at[0]), reason, at, evidence=evidence)
+
+    def _on_request_failed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        stream = self.nobody("error", source)
+        text, url = str(event.get("error", ""))[:500], event.get("url")
+        self._rows.plain.setdefault("error", []).append(
+            (stream.index, None, *at, source.connection, source.feed, None, text, url)
+        )
+
+    # -- events of the recorder ---------------------------------------------------------------------------
+
+    def _on_started(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        ended = self.session.get("ended", "killed") if self.session else ""
+        reason = "torn_tail" if self.session.get("torn") else "not_started"
+        alive = self.session.get("seen_ns", at[0])
+        for connection in self.connections.values():
+            for index in connection.streams:
+                stream, state = self._rows.streams[index], self._find_state(index, at[0])
+                state.connections = []
+                if stream.channel == "book_change" and (state.rule.is_connection_scoped or state.rule.rule == "none"):
+                    _forget_book(state)
+                self._ledger.open(stream, state, reason, at, from_ns=alive, evidence={"recorder": ended})
+        self.connections.clear()
+        self.session = {"started_ns": at[0], "seen_ns": at[0], "ended": "killed"}
+
+    def _on_stopped(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        self.session["ended"] = str(event.get("reason", "stopped"))
+        self.session["seen_ns"] = at[0]
+
+    def _on_torn_tail(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        self.session["torn"] = True
+
+    def _on_tick(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        for name, connection in self.connections.items():
+            if connection.silent or connection.frames < EVIDENCE_ROWS:
+                continue
+            usual = (connection.seen_ns - connection.opened_ns) // connection.frames
+            if at[0] - connection.seen_ns > max(SILENCE_MIN_NS, SILENCE_SPACINGS * usual):
+                connection.silent = True
+                evidence = {"usual_spacing_ms": usual // 1_000_000, "silent_s": (at[0] - connection.seen_ns) // 10**9}
+                self._silence(name, connection, connection.streams, at, evidence)
+            else:
+                self._judge_streams(name, connection, at)
+
+    def _judge_streams(self, name: str, connection: ConnectionState, at: tuple[int, int]) -> None:
+        """A book or quote that stands still while its instrument trades is frozen, not quiet."""
+        trades = {}
+        for index in connection.streams:
+            stream = self._rows.streams[index]
+            if stream.channel == "trade":
+                trades[stream.venue_symbol] = self._find_state(index, at[0]).rows
+        for index in connection.streams:
+            stream, state = self._rows.streams[index], self._find_state(index, at[0])
+            traded = trades.get(stream.venue_symbol)
+            if stream.channel not in {"book_change", "quote"} or traded is None or not state.rows or state.gap:
+                continue
+            if at[0] - state.seen_ns < SILENCE_MIN_NS:
+                self.siblings[index] = traded
+            elif traded - self.siblings.setdefault(index, traded) >= EVIDENCE_ROWS:
+                evidence = {"trades_meanwhile": traded - self.siblings[index]}
+                self._silence(name, connection, [index], at, evidence)
+
+    def _silence(
+        self, name: str, connection: ConnectionState, streams: list[int], at: tuple[int, int], evidence: dict[str, Any]
+    ) -> None:
+        for index in streams:
+            stream, state = self._rows.streams[index], self._find_state(index, at[0])
+            if stream.channel == "book_change":
+                state.is_synced = False
+            self._ledger.open(stream, state, "silence", at, from_ns=connection.seen_ns, evidence=evidence)
+        self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, f"silence: {evidence}"))
+
+    # -- small parts --------------------------------------------------------------------------------------
+
+    def _add(self, source: Source, received_ns: int) -> ConnectionState:
+        connection = ConnectionState(source.venue, source.feed, received_ns, received_ns)
+        self.connections[source.connection] = connection
+        return connection
+
+    def _list_orphans(self, connection: ConnectionState, received_ns: int) -> list[int]:
+        """Streams of the connection's feed that nobody carries: a recording that never said who subscribed what."""
+        return [
+            stream.index
+            for stream in self._rows.streams
+            if (stream.venue, stream.feed) == (connection.venue, connection.feed)
+            and stream.channel in CHANNELS
+            and not self._find_state(stream.index, received_ns).connections
+        ]
+
+    def adopt(self, stream: Stream, state: StreamState) -> None:
+        """Attach a stream that nobody subscribed on the tape to the newest connection of its feed."""
+        for name, connection in reversed(self.connections.items()):
+            if (connection.venue, connection.feed) == (stream.venue, stream.feed):
+                self.attach(stream, name, state)
+                return
+
+    def nobody(self, channel: str, source: Source) -> Stream:
+        """Return the stream of rows that belong to no instrument."""
+        venue = source.venue or "recorder"
+        return self._rows.add_stream(venue, channel, source.feed, Instrument(venue, source.feed, "", "", ""))
+
+    def _append(self, name: str, meta: str, source: Source, at: tuple[int, int]) -> None:
+        stream = self.nobody("connection", source)
+        self._rows.plain.setdefault("connection", []).append(
+            (stream.index, None, *at, source.connection, source.feed, name, meta)
+        )
+
+
+def _forget_book(state: StreamState) -> None:
+    state.is_synced = False
+    state.last = None
+    state.book = None
+    state.buffer.clear()

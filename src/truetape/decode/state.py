@@ -1,0 +1,78 @@
+"""What decoding remembers of each stream and connection between frames; goes into every checkpoint."""
+
+from typing import Any
+
+import msgspec
+
+from truetape.decode.book import Book
+from truetape.venues import Venue
+from truetape.venues._contract import Continuity
+
+MISSING_RANGES_MAX = 64
+RECENT_IDS_MAX = 4096
+BUFFER_UNSYNCED_MAX = 20_000
+BUFFER_SYNCED_MAX = 256
+
+
+class Diff(msgspec.Struct, array_like=True):
+    """A book change kept until a fetched snapshot can be joined to it."""
+
+    first: int | None
+    last: int | None
+    previous: int | None
+    bids: list[Any]
+    asks: list[Any]
+
+
+class StreamState(msgspec.Struct):
+    """One stream: last id, whether its book is whole, its open gap."""
+
+    rule: Continuity
+    last: int | None = None
+    seen_ns: int = 0
+    """When its last row was received."""
+    rows: int = 0
+    """Frames (books) or rows it has had."""
+    is_synced: bool = False
+    """A book that can be trusted; always true for other channels once they had a row."""
+    is_joined: bool = True
+    """False after a fetched snapshot until the first diff proved that it joins."""
+    owner: str = ""
+    """The connection whose ids count, when ids are connection-scoped."""
+    missing: list[tuple[int, int]] = []
+    missing_gaps: list[str] = []
+    """gap_id of each missing range."""
+    recent: dict[str, None] = {}
+    buffer: list[Diff] = []
+    book: Book | None = None
+    gap: str = ""
+    """gap_id of the open gap."""
+    gap_from_ns: int = 0
+    gap_reason: str = ""
+    wished_ns: int = 0
+    connections: list[str] = []
+    """Open connections that carry it."""
+
+
+class ConnectionState(msgspec.Struct):
+    """One connection: who carries what, and when it last spoke."""
+
+    venue: str
+    feed: str
+    opened_ns: int
+    seen_ns: int
+    frames: int = 0
+    asked: int = 0
+    acked: int = 0
+    streams: list[int] = []
+    silent: bool = False
+
+
+def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:
+    """Return the rule in force for a channel on a day (days since 1970); the latest that has begun wins."""
+    best = Continuity(channel, "none")
+    for rule in venue.continuity:
+        begun = (rule.since.toordinal() - 719163) <= day
+        if rule.channel == channel and begun and (not rule.feeds or feed in rule.feeds):
+            best = rule if best.rule == "none" or rule.since >= best.since else best
+    return best
