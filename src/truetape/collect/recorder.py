@@ -8,6 +8,7 @@ themselves were late by the stall; with the threads they are not, and the steady
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -76,8 +77,10 @@ class Recorder:
         self._known: dict[Source, int] = {}
         self._writer_sources: list[int] = []
         self._rows: list[Row] = []
-        self._held_frames = 0
-        self._held_bytes = 0
+        # The loop counts in, the write thread counts out: each number has one writer, so no lock is needed.
+        self._in_frames = self._in_bytes = 0
+        self._out_frames = self._out_bytes = 0
+        self._refused: list[Row] = []
         self._drops: dict[int, _Drop] = {}
         self._dropped = 0
         self._is_pending = False
@@ -103,12 +106,13 @@ class Recorder:
 
     def take(self, row: Row) -> None:  # hot: bench/collect
         """Take one frame, or count it as dropped when the buffer is full."""
-        held = self._held_bytes + len(row[4]) + ROW_OVERHEAD_BYTES
-        if held > self._bytes_max or self._held_frames >= self._frames_max or self._drops:
+        taken = self._in_bytes + len(row[4]) + ROW_OVERHEAD_BYTES
+        is_full = taken - self._out_bytes > self._bytes_max or self._in_frames - self._out_frames >= self._frames_max
+        if is_full or self._drops:
             self._drop(row)
             return
-        self._held_bytes = held
-        self._held_frames += 1
+        self._in_bytes = taken
+        self._in_frames += 1
         self._rows.append(row)
         if not self._is_pending:
             self._is_pending = True
@@ -121,8 +125,8 @@ class Recorder:
     def note(self, source: int, event: str, **facts: Any) -> None:
         """Write an EVENT frame; never dropped, since it is what declares the others."""
         meta = msgspec.json.encode({"event": event, **facts}).decode()
-        self._held_bytes += ROW_OVERHEAD_BYTES
-        self._held_frames += 1
+        self._in_bytes += ROW_OVERHEAD_BYTES
+        self._in_frames += 1
         self._rows.append((source, clock.wall_ns(), clock.monotonic_ns(), FrameKind.EVENT, b"", meta))
         self._is_pending = True
         self._pending.set()
@@ -136,8 +140,8 @@ class Recorder:
         return RecorderStatus(
             end=self._writer.next_offset,
             durable=self._durable,
-            held_frames=self._held_frames,
-            held_bytes=self._held_bytes,
+            held_frames=self._in_frames - self._out_frames,
+            held_bytes=self._in_bytes - self._out_bytes,
             dropped_frames=self._dropped,
             sync_ms=self._sync_ms,
         )
@@ -169,6 +173,10 @@ class Recorder:
             raise failure
 
     async def _finish(self, failure: TapeError | None) -> None:
+        if failure:
+            for row in self._refused + self._rows:
+                self._drop(row)
+            self._rows = []
         self._declare_drops()
         self.note_self("stopped", reason=str(failure) if failure else self._reason or "cancelled")
         try:
@@ -186,44 +194,43 @@ class Recorder:
             await self._write_held()
 
     async def _write_held(self) -> None:
-        """Write what is held now, in pieces, giving room back after each."""
+        """Write what is held now."""
         self._pending.clear()
         self._is_pending = False
         rows, self._rows = self._rows, []
+        try:
+            if rows:
+                await self._run(self._write_thread, partial(self._write, rows))
+        finally:
+            self._is_dirty = self._is_dirty or bool(rows)
+            self._declare_drops()
+
+    def _write(self, rows: list[Row]) -> None:
+        """Give rows to the tape and make them visible, giving room back piece by piece. Runs in the write thread."""
+        known = self._writer_sources
+        while len(known) < len(self._sources):
+            known.append(self._writer.register(self._sources[len(known)]))
         for start in range(0, len(rows), CHUNK_FRAMES):
-            chunk = rows[start : start + CHUNK_FRAMES]
             try:
-                size = await self._run(self._write_thread, lambda chunk=chunk: self._write(chunk))
+                self._write_chunk(rows[start : start + CHUNK_FRAMES])
             except TapeError:
                 # What the writer took stays pending there and may yet be written; the rest is lost.
-                self._forget(rows[start + self._taken :])
+                self._refused = rows[start + self._taken :]
                 raise
-            except asyncio.CancelledError:
-                # The thread goes on with this piece; the next call queues behind it.
-                self._rows[:0] = rows[start + CHUNK_FRAMES :]
-                raise
-            self._held_frames -= len(chunk)
-            self._held_bytes -= size
-            self._is_dirty = True
-            self._declare_drops()
-        self._declare_drops()
 
-    def _write(self, rows: list[Row]) -> int:
-        """Give rows to the tape and make them visible; returns the bytes they held. Runs in the write thread."""
-        writer, known = self._writer, self._writer_sources
-        while len(known) < len(self._sources):
-            known.append(writer.register(self._sources[len(known)]))
-        append = writer.append
+    def _write_chunk(self, rows: list[Row]) -> None:
+        append, known = self._writer.append, self._writer_sources
         size = taken = 0
         try:
             for source, received_ns, monotonic_ns, kind, payload, meta in rows:
                 append(known[source], received_ns, monotonic_ns, kind, payload, meta)
                 size += len(payload)
                 taken += 1
-            writer.flush()
+            self._writer.flush()
         finally:
             self._taken = taken
-        return size + len(rows) * ROW_OVERHEAD_BYTES
+            self._out_frames += taken
+            self._out_bytes += size + taken * ROW_OVERHEAD_BYTES
 
     async def _sync_always(self) -> None:
         interval = self._settings.fsync_interval_ms / 1000
@@ -275,19 +282,13 @@ class Recorder:
         self._dropped += 1
         self._pending.set()
 
-    def _forget(self, rows: list[Row]) -> None:
-        """Count rows that the tape refused, together with those that came meanwhile, as dropped."""
-        rows, self._rows = rows + self._rows, []
-        for row in rows:
-            self._drop(row)
-        self._held_frames = self._held_bytes = 0
-
     def _declare_drops(self) -> None:
         """Say on each connection what it lost, once there is room again."""
         if not self._drops:
             return
+        status = self.status()
         is_full = (
-            self._held_bytes > self._bytes_max * RESUME_SHARE or self._held_frames > self._frames_max * RESUME_SHARE
+            status.held_bytes > self._bytes_max * RESUME_SHARE or status.held_frames > self._frames_max * RESUME_SHARE
         )
         if is_full and not self._closing.is_set():
             return

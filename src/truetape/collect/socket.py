@@ -67,7 +67,7 @@ class Ending(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Socket(WSListener):  # type: ignore[misc]
+class Socket(WSListener):
     """Receives one connection's messages and hands each on as a tape row."""
 
     def __init__(
@@ -194,11 +194,6 @@ class Socket(WSListener):  # type: ignore[misc]
             if self.on_answer is not None:
                 self.on_answer(answer)
 
-    def fail(self, error: BaseException) -> None:
-        """Take note of the protocol error that ended the connection."""
-        if isinstance(error, WSProtocolError) and error.code == WSCloseCode.MESSAGE_TOO_BIG:
-            self._cause = "frame_too_big"
-
     def _explain(self, transport: WSTransport) -> Ending:
         handshake = transport.close_handshake
         received = handshake.recv if handshake else None
@@ -209,7 +204,8 @@ class Socket(WSListener):  # type: ignore[misc]
         cause: Cause = self._cause or ("venue" if received else "network")
         if info is None:
             return Ending(cause, None, "connection lost")
-        code = int(getattr(info.code, "value", info.code))
+        # A code of the application's own (3000 up) is a plain integer.
+        code = info.code.value if isinstance(info.code, WSCloseCode) else int(info.code)
         return Ending(cause, code, info.reason or "")
 
 
