@@ -1,0 +1,138 @@
+"""Bybit v5 over HTTP: bodies of `/v5/market/…` as rows."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from truetape.errors import DecodeError
+from truetape.events.rows import BOOK_FETCHED, Response
+from truetape.venues.bybit.link import SIDES, Link, Side
+from truetape.venues.bybit.stream import name_interval
+from truetape.venues.bybit.ticker import TickerWriter, read_numbers
+
+
+class _Body(msgspec.Struct, gc=False):
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    retCode: int = 0  # recordings of bodies may have been stripped to the result
+    retMsg: str = ""
+    time: int | None = None
+
+
+class _Trade(msgspec.Struct, gc=False):
+    execId: str
+    symbol: str
+    price: float
+    size: float
+    side: Side
+    time: int
+    isBlockTrade: bool
+
+
+class _Trades(msgspec.Struct, gc=False):
+    items: list[_Trade] = msgspec.field(name="list")
+
+
+class _Tickers(msgspec.Struct, gc=False):
+    items: list[dict[str, Any]] = msgspec.field(name="list")
+
+
+class _Bars(msgspec.Struct, gc=False):
+    symbol: str
+    items: list[tuple[int, float, float, float, float, float, float]] = msgspec.field(name="list")
+
+
+class _Charge(msgspec.Struct, gc=False):
+    symbol: str
+    fundingRate: float
+    fundingRateTimestamp: int
+
+
+class _Charges(msgspec.Struct, gc=False):
+    items: list[_Charge] = msgspec.field(name="list")
+
+
+class _Book(msgspec.Struct, gc=False):
+    s: str
+    b: list[tuple[float, float]]
+    a: list[tuple[float, float]]
+    ts: int
+    u: int
+    cts: int | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body, strict=False)
+_TRADES = msgspec.json.Decoder(_Trades, strict=False)
+_TICKERS = msgspec.json.Decoder(_Tickers, strict=False)
+_BARS = msgspec.json.Decoder(_Bars, strict=False)
+_CHARGES = msgspec.json.Decoder(_Charges, strict=False)
+_BOOK = msgspec.json.Decoder(_Book, strict=False)
+
+
+def decode_body(link: Link, response: Response) -> bool:
+    """Decode a response of the market endpoints; errors come with HTTP 200 and a `retCode`."""
+    path = urlsplit(response.url).path
+    body = _BODY.decode(response.body)
+    if body.retCode != 0:
+        link.scribe.complain(
+            response.feed, response.connection, response.received_ns, response.offset, body.retCode, body.retMsg
+        )
+        return False
+    reader = _READERS.get(path)
+    if reader is None:
+        raise DecodeError(f"{path} is not one of {', '.join(_READERS)}", "url")
+    reader(link, response, body)
+    return True
+
+
+def _read_trades(link: Link, response: Response, body: _Body) -> None:
+    for t in reversed(_TRADES.decode(body.result).items):  # newest first
+        amount, contracts = (t.size / t.price, t.size) if link.is_inverse else (t.size, None)
+        flag = "block" if t.isBlockTrade else None
+        head = (link.index("trade", t.symbol), t.time * 1000, response.received_ns, response.offset)
+        link.scribe.trades.append((*head, None, t.execId, SIDES[t.side], t.price, amount, contracts, flag))
+
+
+def _read_tickers(link: Link, response: Response, body: _Body) -> None:
+    at = None if body.time is None else body.time * 1000
+    for item in _TICKERS.decode(body.result).items:
+        numbers = read_numbers(item, link.market == "option")
+        state: dict[str, Any] = dict(numbers)
+        writer = TickerWriter(link, msgspec.convert(item.get("symbol"), str))
+        writer.write((at, response.received_ns, response.offset), numbers, state)
+
+
+def _read_bars(link: Link, response: Response, body: _Body) -> None:
+    interval = name_interval(parse_qs(urlsplit(response.url).query).get("interval", [""])[0])
+    bars = _BARS.decode(body.result)
+    index, append = link.index("candle", bars.symbol), link.scribe.plain("candle").append
+    for start, *prices, volume, turnover in reversed(bars.items):  # newest first
+        base, quote = (turnover, volume) if link.is_inverse else (volume, turnover)
+        head = (index, None, response.received_ns, response.offset)
+        append((*head, interval, start * 1000, *prices, base, quote, None, None, None))
+
+
+def _read_charges(link: Link, response: Response, body: _Body) -> None:
+    append = link.scribe.plain("funding").append
+    for c in reversed(_CHARGES.decode(body.result).items):  # newest first
+        at = c.fundingRateTimestamp * 1000
+        index = link.index("funding", c.symbol)
+        append((index, at, response.received_ns, response.offset, c.fundingRate, at, None, True))
+
+
+def _read_book(link: Link, response: Response, body: _Body) -> None:
+    """Read a picture of the book: at depth 1 a quote, else for joining to the changes around it."""
+    book = _BOOK.decode(body.result)
+    at = (book.cts or book.ts) * 1000
+    head = (link.index("book_change", book.s), at, response.received_ns, response.offset, response.connection)
+    link.scribe.books.append((*head, BOOK_FETCHED, book.u, book.u, None, book.b, book.a, link.unit, None))
+
+
+_READERS: dict[str, Callable[[Link, Response, _Body], None]] = {
+    "/v5/market/recent-trade": _read_trades,
+    "/v5/market/tickers": _read_tickers,
+    "/v5/market/kline": _read_bars,
+    "/v5/market/funding/history": _read_charges,
+    "/v5/market/orderbook": _read_book,
+}
