@@ -1,0 +1,1 @@
+"""What Binance and Binance US share: one protocol, two venues. Not a venue itself, hence the underscore."""
