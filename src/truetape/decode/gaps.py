@@ -33,6 +33,7 @@ class Ledger:
         state.gap = name_gap(stream, at[1])
         state.gap_from_ns = from_ns or state.seen_ns or at[0]
         state.gap_reason = reason
+        state.gaps += 1
         self._append(stream, state.gap, state.gap_from_ns, None, reason, "open", at, evidence or {}, None)
 
     def close(

@@ -49,6 +49,8 @@ class StreamState(msgspec.Struct):
     """gap_id of the open gap."""
     gap_from_ns: int = 0
     gap_reason: str = ""
+    gaps: int = 0
+    """Gaps declared so far."""
     wished_ns: int = 0
     connections: list[str] = []
     """Open connections that carry it."""

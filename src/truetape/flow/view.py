@@ -1,4 +1,4 @@
-"""Where the stages meet: a view carries a tape into a sink; verify proves that it did."""
+"""A view carries a tape into a sink; replay decodes it again for whoever asks."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,13 +7,23 @@ import pyarrow as pa
 
 from truetape.config import DeliverSettings
 from truetape.decode.engine import Engine
-from truetape.errors import SinkError, TapeError
 from truetape.events.wish import Wish
 from truetape.sinks import Sink, open_sink
 from truetape.tape import TapeReader, open_reader
 
 FEED_FRAMES_MAX = 4096
 """Frames decoded before their rows become columns: bounds memory, and the cost of making columns."""
+
+NEWEST_ROWS = 20
+"""Rows of each stretch looked at for the newest prices."""
+
+_PRICES = {
+    "trade": "price",
+    "quote": "bid_price",
+    "ticker": "last_price",
+    "derivative": "mark_price",
+    "candle": "close",
+}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -43,7 +53,10 @@ class View:
         checkpoint = sink.resume()
         if checkpoint is not None:
             self.engine.restore(checkpoint)
-        self._committed_offset = self.engine.offset
+        self.committed = self.engine.offset
+        """Everything below this offset is durable in the sink."""
+        self.newest: dict[tuple[str, str, str], tuple[float | None, float | None]] = {}
+        """(channel, venue, symbol) → price and lag in ms of the newest row, of a sample of rows."""
 
     def advance(self, frames_max: int = 50_000) -> int:
         """Decode at most about so many frames that are on the tape now; return how many were."""
@@ -65,19 +78,30 @@ class View:
     def commit(self) -> None:
         """Make everything decoded so far durable."""
         self._hold()
-        if self.engine.offset == self._committed_offset:
+        if self.engine.offset == self.committed:
             return
         tables = {kind: pa.concat_tables(parts) for kind, parts in self._held.items()}
         self._sink.write(tables, self.engine.save())
         self._held.clear()
         self._held_rows = 0
         self._committed_ns = self._seen_ns
-        self._committed_offset = self.engine.offset
+        self.committed = self.engine.offset
 
     def _hold(self) -> None:
         for kind, table in self.engine.take().items():
+            if kind in _PRICES:
+                self._look(kind, table.slice(max(0, table.num_rows - NEWEST_ROWS)))
             self._held.setdefault(kind, []).append(table)
             self._held_rows += table.num_rows
+
+    def _look(self, kind: str, tail: pa.Table) -> None:
+        """Remember the newest price and lag per symbol."""
+        columns = ("venue", "symbol", _PRICES[kind], "exchange_at", "received_at")
+        for venue, symbol, price, exchange, received in zip(
+            *(tail.column(c).to_pylist() for c in columns), strict=True
+        ):
+            lag_ms = None if exchange is None else (received - exchange).total_seconds() * 1e3
+            self.newest[kind, venue, symbol] = (price, lag_ms)
 
     def _commit_when_due(self) -> None:
         if not self._committed_ns:
@@ -135,79 +159,3 @@ def _cut(table: pa.Table, begin: int, end: int | None) -> pa.Table:
     if end is not None:
         mask = pa.compute.and_(mask, pa.compute.less(offsets, end))
     return table.filter(mask)
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What `verify` found: the equation of the tape and of one sink."""
-
-    balanced: bool
-    frames: int
-    decoded: int
-    quarantined: int
-    control: int
-    rows: dict[str, int]
-    stored: dict[str, int]
-    duplicates: dict[str, int]
-    gaps: int
-    lake_sha256: str | None
-    problems: list[str]
-    """Why it is not balanced; empty when it is."""
-
-
-def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None) -> Verdict:
-    """Decode the whole tape again and hold it against what the sink has stored."""
-    reader = open_reader(tape)
-    sink = open_sink(sink_spec, reader.tape_id)
-    try:
-        checkpoint = sink.resume()
-        if checkpoint is None:
-            raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
-        engine = Engine(reader.tape_id)
-        for batch in reader.read(reader.first):
-            engine.feed(batch)
-            engine.take()
-            engine.take_wishes()
-        stored = sink.stored()
-        end = reader.end
-    finally:
-        sink.close()
-        reader.close()
-    counts = engine.counts
-    problems = _find_imbalance(counts, stored, checkpoint.offset, end)
-    gaps = stored.get("gap", 0)
-    return Verdict(
-        not problems,
-        counts["frames"],
-        counts["decoded"],
-        counts["quarantined"],
-        counts["control"],
-        _pick(counts, "rows."),
-        stored,
-        _pick(counts, "duplicates."),
-        gaps,
-        hash_sink() if hash_sink else None,
-        problems,
-    )
-
-
-def _find_imbalance(counts: dict[str, int], stored: dict[str, int], offset: int, end: int) -> list[str]:
-    problems = []
-    told_apart = counts["decoded"] + counts["quarantined"] + counts["control"]
-    if counts["frames"] != told_apart:
-        problems.append(f"{counts['frames']} frames on the tape, {told_apart} decoded, quarantined or control")
-    if offset != end:
-        problems.append(f"the tape ends at {end}, the sink stands at {offset}: run `truetape deliver`")
-        return problems
-    rows, duplicates = _pick(counts, "rows."), _pick(counts, "duplicates.")
-    for kind in sorted(rows.keys() | stored.keys()):
-        due = rows.get(kind, 0) - duplicates.get(kind, 0)
-        if due != stored.get(kind, 0):
-            problems.append(f"{kind}: {due} rows are due ({rows.get(kind, 0)} decoded, {duplicates.get(kind, 0)} repeats), {stored.get(kind, 0)} stored")
-    return problems
-
-
-def _pick(counts: dict[str, int], prefix: str) -> dict[str, int]:
-    return {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}
-
-
-__all__ = ["Progress", "TapeError", "Verdict", "View", "deliver", "replay", "verify"]

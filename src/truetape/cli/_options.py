@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from truetape.config import Settings
+
+config_option = click.option(
+    "--config", "config_path", default="truetape.yaml", show_default=True, help="The settings file.",
+    type=click.Path(path_type=Path, dir_okay=False),
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+tape_option = click.option("--tape", help="Folder of the tape; default: the one in the settings.")
+lake_option = click.option("--lake", help="Folder of the lake; default: the one in the settings.")
+
+
+def read_settings(path: Path) -> "Settings":
+    """Read the settings file; built-in defaults when the default file does not exist."""
+    from truetape.config import Settings, load_settings
+
+    if not path.exists() and path == Path("truetape.yaml"):
+        return Settings()
+    return load_settings(path)
+
+
+def find_tape(given: str | None, config_path: Path) -> str:
+    """Return the tape asked for, else that of the settings."""
+    return given or read_settings(config_path).tape
+
+
+def find_lake(given: str | None, config_path: Path) -> str:
+    """Return the lake asked for, else the first one of the settings."""
+    from truetape.errors import ConfigError
+
+    if given:
+        return given
+    for sink in read_settings(config_path).sinks:
+        if sink.startswith("lake:"):
+            return sink.removeprefix("lake:")
+    raise ConfigError("sinks: there is no lake in the settings (allowed: lake:DIR); give --lake DIR")

@@ -1,0 +1,35 @@
+"""Run views to the tape's end."""
+
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, find_tape, json_option, read_settings, tape_option
+from truetape.cli._output import print_rows
+
+
+@click.command("deliver")
+@tape_option
+@click.option("--sink", "sinks", multiple=True, help="lake:DIR, csv:DIR or sqlite:FILE; may be given several times.")
+@config_option
+@json_option
+def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json: bool) -> None:
+    """Carry the tape into sinks up to its present end, then exit.
+
+    Starts where each sink stands: what is there already is not stored twice.
+    """
+    from truetape.flow import deliver
+
+    settings = read_settings(config_path)
+    results = deliver(find_tape(tape, config_path), sinks or settings.sinks, settings.deliver)
+    rows = [
+        {
+            "sink": result.sink,
+            "offset": result.offset,
+            **{name: result.counts.get(name, 0) for name in ("frames", "decoded", "quarantined", "control")},
+            "rows": sum(n for name, n in result.counts.items() if name.startswith("rows.")),
+            "repeats": sum(n for name, n in result.counts.items() if name.startswith("duplicates.")),
+        }
+        for result in results
+    ]
+    print_rows(rows, as_json=as_json)

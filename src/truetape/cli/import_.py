@@ -1,0 +1,31 @@
+"""Put foreign recordings on a tape."""
+
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, find_tape, json_option, tape_option
+from truetape.cli._output import print_rows
+
+
+@click.command("import")
+@click.argument("format_name", metavar="FORMAT")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--venue", required=True, help="The venue the frames came from.")
+@click.option("--feed", help="The venue's feed, where the recording does not tell it.")
+@click.option("--start", help="First receive time (ISO 8601), for recordings that have no times.")
+@tape_option
+@config_option
+@json_option
+def command(
+    format_name: str, files: tuple[Path, ...], venue: str, feed: str | None, start: str | None,
+    tape: str | None, config_path: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Put foreign recordings on a tape, from where they go the way live frames go.
+
+    FORMAT: hftbacktest, cryptofeed, tardis-raw or plain.
+    """
+    from truetape.flow import import_files
+
+    counts = import_files(format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start)
+    print_rows([{"file": path.name, "frames": n} for path, n in counts], as_json=as_json)

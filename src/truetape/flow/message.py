@@ -1,0 +1,85 @@
+"""The lines that `record` and its two child processes send each other: JSON, one message a line."""
+
+from typing import Any
+
+import msgspec
+
+from truetape.config import Settings
+from truetape.events.wish import Fetch, Reconnect, Resubscribe
+
+
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """First line to a child: what to do."""
+
+    settings: Settings
+
+
+class Grant(msgspec.Struct, frozen=True, tag=True):
+    """A wish of the decoder, on its way to the collector."""
+
+    wish: Fetch | Resubscribe | Reconnect
+
+
+class Finish(msgspec.Struct, frozen=True, tag=True):
+    """Stop in good order: the collector at once, a view at the tape's end."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The child cannot go on; one line for the user."""
+
+    error: str
+    is_fatal: bool
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """One stream as the live table shows it."""
+
+    venue: str
+    symbol: str
+    channel: str
+    rows: int
+    seen_ns: int
+    gap: str
+    """Reason of the open gap; empty when the stream is whole."""
+    gaps: int
+    """Gaps declared since the tape began, as far as this process saw."""
+    price: float | None
+    lag_ms: float | None
+    """Receive time minus the venue's time of the last row; clocks may differ."""
+
+
+class ViewStatus(msgspec.Struct, frozen=True, tag=True):
+    """How far the views are."""
+
+    offset: int
+    end: int
+    counts: dict[str, int]
+    streams: list[StreamStatus]
+
+
+class TapeStatus(msgspec.Struct, frozen=True, tag=True):
+    """How the collector is doing."""
+
+    frames: int
+    durable: int
+    held_bytes: int
+    dropped_frames: int
+    connections: list[dict[str, Any]]
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The child ended in good order."""
+
+    counts: dict[str, int] = {}
+
+
+ToChild = Begin | Grant | Finish
+FromChild = Grant | Failed | ViewStatus | TapeStatus | Done
+
+read_to_child = msgspec.json.Decoder(ToChild).decode
+read_from_child = msgspec.json.Decoder(FromChild).decode
+
+
+def write_line(message: msgspec.Struct) -> bytes:
+    """Encode one message as a line."""
+    return msgspec.json.encode(message) + b"\n"

@@ -1,0 +1,85 @@
+"""Prove that a sink holds what the tape says, by decoding the whole tape again."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from truetape.decode.engine import Engine
+from truetape.errors import SinkError
+from truetape.sinks import open_sink
+from truetape.tape import open_reader
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What `verify` found: the equation of the tape and of one sink."""
+
+    balanced: bool
+    frames: int
+    decoded: int
+    quarantined: int
+    control: int
+    rows: dict[str, int]
+    stored: dict[str, int]
+    duplicates: dict[str, int]
+    gaps: int
+    lake_sha256: str | None
+    problems: list[str]
+    """Why it is not balanced; empty when it is."""
+
+
+def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None) -> Verdict:
+    """Decode the whole tape again and hold it against what the sink has stored."""
+    reader = open_reader(tape)
+    sink = open_sink(sink_spec, reader.tape_id)
+    try:
+        checkpoint = sink.resume()
+        if checkpoint is None:
+            raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
+        engine = Engine(reader.tape_id)
+        for batch in reader.read(reader.first):
+            engine.feed(batch)
+            engine.take()
+            engine.take_wishes()
+        stored = sink.stored()
+        end = reader.end
+    finally:
+        sink.close()
+        reader.close()
+    counts = engine.counts
+    problems = _find_imbalance(counts, stored, checkpoint.offset, end)
+    gaps = stored.get("gap", 0)
+    return Verdict(
+        not problems,
+        counts["frames"],
+        counts["decoded"],
+        counts["quarantined"],
+        counts["control"],
+        _pick(counts, "rows."),
+        stored,
+        _pick(counts, "duplicates."),
+        gaps,
+        hash_sink() if hash_sink else None,
+        problems,
+    )
+
+
+def _find_imbalance(counts: dict[str, int], stored: dict[str, int], offset: int, end: int) -> list[str]:
+    problems = []
+    told_apart = counts["decoded"] + counts["quarantined"] + counts["control"]
+    if counts["frames"] != told_apart:
+        problems.append(f"{counts['frames']} frames on the tape, {told_apart} decoded, quarantined or control")
+    if offset != end:
+        problems.append(f"the tape ends at {end}, the sink stands at {offset}: run `truetape deliver`")
+        return problems
+    rows, duplicates = _pick(counts, "rows."), _pick(counts, "duplicates.")
+    for kind in sorted(rows.keys() | stored.keys()):
+        due = rows.get(kind, 0) - duplicates.get(kind, 0)
+        if due != stored.get(kind, 0):
+            problems.append(
+                f"{kind}: {due} rows are due ({rows.get(kind, 0)} decoded, {duplicates.get(kind, 0)} repeats), {stored.get(kind, 0)} stored"
+            )
+    return problems
+
+
+def _pick(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}

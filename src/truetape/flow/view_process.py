@@ -1,0 +1,189 @@
+"""The second process of `record`: tape → rows → sinks, at lower priority than the recorder."""
+
+import gc
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+import pyarrow as pa
+
+from truetape import clock
+from truetape.config import Settings
+from truetape.errors import SinkError, TapeError, TruetapeError
+from truetape.events.wish import Wish
+from truetape.flow.message import (
+    Begin,
+    Done,
+    Failed,
+    Finish,
+    Grant,
+    StreamStatus,
+    ToChild,
+    ViewStatus,
+    read_to_child,
+    write_line,
+)
+from truetape.flow.view import View
+from truetape.sinks import open_sink
+from truetape.tape import archive_segment, list_segments, open_reader
+
+STATUS_EVERY_NS = 1_000_000_000
+RETRY_MAX_S = 30.0
+NICENESS = 10
+
+
+class Views:
+    """All views of one tape, advanced in turn."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader = open_reader(settings.tape)
+        self._sinks = [open_sink(spec, self._reader.tape_id) for spec in settings.sinks]
+        self._views = [View(self._reader, self._reader.tape_id, sink, settings.deliver) for sink in self._sinks]
+        self._watch = Watch()
+        self._archived = 0
+
+    def advance(self) -> int:
+        """Advance every view a little; return the frames decoded."""
+        return sum(view.advance() for view in self._views)
+
+    def take_wishes(self) -> list[Wish]:
+        """Return wishes of the first view; the others decode the same frames and wish the same."""
+        wishes = [view.take_wishes() for view in self._views]
+        return wishes[0] if wishes else []
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is more on the tape."""
+        lowest = min((view.engine.offset for view in self._views), default=0)
+        self._reader.wait(lowest, seconds)
+
+    def commit(self) -> None:
+        """Make everything decoded durable."""
+        for view in self._views:
+            view.commit()
+
+    def status(self) -> ViewStatus:
+        """Return what the live table shows."""
+        engine = self._views[0].engine
+        return ViewStatus(engine.offset, self._reader.end, engine.counts, self._watch.list_streams(self._views[0]))
+
+    def archive_one(self) -> None:
+        """Recompress the oldest sealed segment that every view is past; one a call, since it takes seconds."""
+        if not self._settings.deliver.archive:
+            return
+        lowest = min((view.committed for view in self._views), default=0)
+        for segment in list_segments(self._settings.tape):
+            if segment.first >= self._archived and segment.sha256 and segment.end <= lowest:
+                self._archived = segment.end
+                if segment.reason != "archived":
+                    archive_segment(self._settings.tape, segment.first)
+                    return
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for sink in self._sinks:
+            sink.close()
+        self._reader.close()
+
+
+class Watch:
+    """Last price and lag per stream, from the newest rows."""
+
+    def list_streams(self, view: View) -> list[StreamStatus]:
+        """Return every stream that a venue was asked for or sent."""
+        last = view.newest
+        listed = []
+        for stream, state in view.engine.states:
+            price, lag_ms = last.get((stream.channel, stream.venue, stream.symbol), (None, None))
+            listed.append(
+                StreamStatus(
+                    stream.venue, stream.symbol, stream.channel, state.rows, state.seen_ns,
+                    state.gap_reason if state.gap else "", state.gaps, price, lag_ms,
+                )
+            )  # fmt: skip
+        return listed
+
+
+def _listen(inbox: "queue.Queue[ToChild]") -> None:
+    for line in sys.stdin.buffer:
+        inbox.put(read_to_child(line))
+    inbox.put(Finish())  # the parent is gone
+
+
+def _say(message: Any) -> None:
+    sys.stdout.buffer.write(write_line(message))
+    sys.stdout.buffer.flush()
+
+
+def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> None:
+    """Follow the tape until told to finish, then deliver up to its end."""
+    backoff_s = 0.5
+    while True:
+        views = Views(settings)
+        try:
+            _follow(views, inbox)
+            return
+        except SinkError as error:  # the recorder goes on; what it records waits on the tape
+            _say(Failed(f"{error}; trying again in {backoff_s:g} s", is_fatal=False))
+            if _is_finishing(inbox, backoff_s) and backoff_s >= RETRY_MAX_S:
+                raise
+            backoff_s = min(backoff_s * 2, RETRY_MAX_S)
+        finally:
+            views.close()
+
+
+def _is_finishing(inbox: "queue.Queue[ToChild]", wait_s: float) -> bool:
+    try:
+        message = inbox.get(timeout=wait_s)
+    except queue.Empty:
+        return False
+    inbox.put(message)
+    return isinstance(message, Finish)
+
+
+def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> None:
+    finishing = False
+    said_ns = 0
+    while True:
+        advanced = views.advance()
+        for wish in views.take_wishes():
+            if not finishing:
+                _say(Grant(wish))
+        now_ns = clock.monotonic_ns()
+        if now_ns - said_ns > STATUS_EVERY_NS:
+            said_ns = now_ns
+            _say(views.status())
+        if not advanced:
+            if finishing:
+                break
+            views.archive_one()
+            views.wait(0.1)
+        finishing = finishing or (not inbox.empty() and isinstance(inbox.get(), Finish))
+    views.commit()
+    status = views.status()
+    _say(status)
+    _say(Done(status.counts))
+
+
+def main() -> None:
+    """Run as a child: settings come on standard input, what happens goes to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
+    os.nice(NICENESS)
+    gc.disable()  # rows hold no cycles; collections over a million tuples cost more than they free
+    pa.set_cpu_count(1)  # the other core belongs to the recorder
+    begin = read_to_child(sys.stdin.buffer.readline())
+    assert isinstance(begin, Begin)
+    inbox: queue.Queue[ToChild] = queue.Queue()
+    threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
+    try:
+        run_views(begin.settings, inbox)
+    except (TapeError, TruetapeError) as error:
+        _say(Failed(str(error), is_fatal=True))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
