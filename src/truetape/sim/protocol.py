@@ -1,0 +1,118 @@
+"""The seam between the server, which owns sockets, and the fake venues, which only speak."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from truetape.sim.market import Market, Step
+from truetape.sim.spec import Spec
+
+if TYPE_CHECKING:
+    from truetape.sim.hub import Hub, Session
+    from truetape.sim.world import World
+
+encode_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One HTTP GET as a venue sees it."""
+
+    host: str
+    """Host the client meant; empty under the bare `/<venue>/…` path."""
+    path: str
+    args: Mapping[str, str]
+
+    def number(self, name: str, default: int, highest: int = 1 << 62) -> int:
+        """Return an integer argument, at most `highest`."""
+        text = self.args.get(name, "")
+        return min(int(text), highest) if text.lstrip("-").isdigit() else default
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One HTTP answer."""
+
+    body: bytes
+    status: int = 200
+    quota: str = ""
+    """Which of the venue's quotas it counts against; empty: none."""
+    weight: int = 1
+    is_book: bool = False
+    """Whether the body is a book snapshot (for the `cut-snapshot` fault)."""
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """Weight that a client may use in a window."""
+
+    weight_max: int
+    window_s: float = 60.0
+    header: str = ""
+    """Response header with the weight used in this window."""
+    left_header: str = ""
+    """Response header with the weight left."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a venue demands of one connection; 0 switches a rule off. Seconds are unscaled."""
+
+    ping_interval_s: float = 0.0
+    """The server sends a WebSocket ping this often."""
+    pong_timeout_s: float = 60.0
+    """… and closes when no pong came for this long after one."""
+    deadline_s: float = 0.0
+    """A subscription must come within."""
+    idle_s: float = 0.0
+    """A message of the client must come at least this often."""
+    lifetime_s: float = 24 * 3600.0
+    messages_per_second_max: float = 0.0
+    topics_max: int = 0
+
+
+class Talk(Protocol):
+    """One connection's conversation."""
+
+    def hear(self, text: str) -> None:
+        """Take one text message of the client."""
+        ...
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due by time (heartbeats); `now_s` is protocol time since the connection opened."""
+        ...
+
+
+class Desk(Protocol):
+    """Publishes one market in the venue's shapes."""
+
+    def advance(self, step: Step) -> None:
+        """Publish what a step caused."""
+        ...
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What answers a WebSocket address."""
+
+    feed: str
+    rules: Rules
+    make_talk: "Callable[[Session, World], Talk]"
+
+
+class FakeVenue(msgspec.Struct, frozen=True):
+    """Everything the server needs to stand for one venue."""
+
+    name: str
+    hosts: tuple[str, ...]
+    """The venue's real hosts, WebSocket and REST."""
+    specs: tuple[Spec, ...]
+    connect: Callable[[Query], Line | None]
+    """What answers a WebSocket address; null: 404."""
+    respond: "Callable[[World, Query], Reply]"
+    make_desk: "Callable[[Market, Hub], Desk]"
+    quotas: Mapping[str, Quota]
+    refuse: Callable[[int], bytes]
+    """Body of an answer with this error status."""
+    name_topic: Callable[[bytes], str] = lambda payload: ""
+    """Topic of a recorded frame; empty when it belongs to none."""
+    find_feed: Callable[[str], str] = lambda url: ""
+    """Product line of a recorded connection's URL."""
+    guess_spec: Callable[[str, str], Spec | None] = lambda feed, symbol: None
+    """A plausible listing for a symbol that a recording has and we do not list."""

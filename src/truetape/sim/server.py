@@ -1,0 +1,307 @@
+"""The server of the fake venues: owns the sockets, the clockwork and the faults; `truetape sim` runs it.
+
+Every venue is mounted under its real hosts as first part of the path (`/stream.binance.com/stream`), which is where
+`TRUETAPE_URL_<VENUE>` sends a recorder, and under its bare name (`/binance/stream`) for other programs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from aiohttp import WSMsgType, web
+
+from truetape.errors import ConfigError
+from truetape.sim.account import describe_truth, list_done
+from truetape.sim.faults import Fault, load_faults
+from truetape.sim.hub import Judge, SimClock
+from truetape.sim.line import Conversation
+from truetape.sim.market import TRADES_MAX, Market
+from truetape.sim.protocol import FakeVenue, Query, Reply, encode_json
+from truetape.sim.quota import Meter
+from truetape.sim.recording import Recording
+from truetape.sim.spec import Spec
+from truetape.sim.venues import list_fakes, load_fake
+from truetape.sim.world import World
+
+TICK_S = 0.005
+"""Markets move and frames leave this often."""
+MESSAGE_BYTES_MAX = 1024 * 1024
+"""A client's message may be this large."""
+
+
+class SimServer:
+    """Fake venues on loopback; `async with SimServer() as server:` then `server.url`.
+
+    `rate` is events per second of market time and instrument, `speed` how fast market time runs, `time_scale` how
+    fast the protocol's own times run (heartbeats, deadlines, lifetimes). `port=0` takes a free port.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        venues: Sequence[str] = (),
+        *,
+        seed: int = 1,
+        rate: float = 50.0,
+        speed: float = 1.0,
+        faults: str | tuple[Fault, ...] = (),
+        recording: Recording | None = None,
+        time_scale: float = 1.0,
+        host: str = "127.0.0.1",
+        trades_max: int = TRADES_MAX,
+        has_limits: bool = True,
+    ) -> None:
+        if not (rate > 0 and speed > 0 and time_scale > 0):
+            raise ConfigError(f"sim: rate, speed and time scale must be above 0 (got {rate}, {speed}, {time_scale})")
+        self._host, self._port = host, port
+        self.time = SimClock(speed)
+        self.time_scale = time_scale
+        self.has_limits = has_limits
+        self.judge = Judge(load_faults(faults) if isinstance(faults, str) else faults, self.time)
+        self.world = World(seed, rate, self.time, self.judge, trades_max)
+        self.recording = recording
+        self._fakes = [load_fake(name) for name in (venues or list_fakes())]
+        self._hosts = {host: fake for fake in self._fakes for host in (*fake.hosts, fake.name)}
+        for fake in self._fakes:
+            self.world.add_venue(fake)
+        if recording is not None:
+            recording.attach(self.world, self._fakes)
+        self._meter = Meter(time_scale)
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._count = 0
+
+    # life
+
+    async def start(self) -> None:
+        """Listen, and start the clockwork."""
+        app = web.Application()
+        app.router.add_get("/_sim/faults", self._show_faults)
+        app.router.add_get("/_sim/truth", self._show_truth)
+        app.router.add_get("/_sim/status", self._show_status)
+        app.router.add_route("*", "/{host}", self._handle)
+        app.router.add_route("*", "/{host}/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigError(f"sim: cannot listen on {self._host}:{self._port} ({error.strerror})") from error
+        self._port = self._runner.addresses[0][1]
+        self._tasks = [asyncio.create_task(self._run_clockwork())]
+        if self.recording is not None:
+            self._tasks.append(asyncio.create_task(self.recording.play()))
+
+    async def stop(self) -> None:
+        """Cut everybody off and stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        for hub in self.world.hubs.values():
+            for session in list(hub.sessions):
+                session.transport.abort()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def __aenter__(self) -> "SimServer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """What `TRUETAPE_URL_<VENUE>` should be."""
+        return f"http://{self._host}:{self._port}"
+
+    # truth
+
+    @property
+    def faults_done(self) -> list[dict[str, object]]:
+        """Everything the faults did: when, to which stream, which ids."""
+        return list_done(self.judge)
+
+    def market(self, venue: str, feed: str, symbol: str) -> Market:
+        """Return the true market of an instrument; ConfigError when the venue does not list it."""
+        market = self.world.market(venue, feed, symbol)
+        if market is None:
+            raise ConfigError(f"sim: {venue} {feed} lists no {symbol!r}")
+        return market
+
+    def list_specs(self, venue: str, feed: str) -> list[Spec]:
+        """List what a fake venue trades."""
+        return self.world.list_specs(venue, feed)
+
+    # clockwork
+
+    async def _run_clockwork(self) -> None:
+        while True:
+            self._apply_timed_faults()
+            self.world.advance()
+            self.flush()
+            await asyncio.sleep(TICK_S)
+
+    def flush(self) -> None:
+        """Send everything that waits."""
+        for hub in self.world.hubs.values():
+            for session in hub.sessions:
+                session.flush()
+
+    def _apply_timed_faults(self) -> None:
+        elapsed_s = self.time.elapsed_s()
+        for armed in [a for a in self.judge.timed if a.fault.value <= elapsed_s]:
+            self.judge.timed.remove(armed)
+            fault = armed.fault
+            for fake in self._fakes:
+                if fault.venue not in ("", fake.name):
+                    continue
+                if fault.action == "freeze":
+                    self.judge.freeze(fake.name, elapsed_s + fault.seconds)
+                    self.judge.record(fake.name, "", "*", "freeze", detail=f"{fault.seconds:g}s")
+                else:
+                    self.cut(fake.name)
+
+    def cut(self, venue: str) -> int:
+        """Close all of a venue's connections without a goodbye; returns how many there were."""
+        count = 0
+        for hub in self.world.hubs.values():
+            if hub.venue != venue:
+                continue
+            for session in list(hub.sessions):
+                session.flush()
+                for topic, delivery in session.topics.items():
+                    self.judge.record(venue, hub.feed, topic, "cut", last_id=delivery.last_id, connection=session.name)
+                self.judge.record(venue, hub.feed, "*", "cut", connection=session.name)
+                session.leave()
+                session.transport.close()
+                count += 1
+        return count
+
+    # requests
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        fake = self._hosts.get(request.match_info["host"])
+        if fake is None:
+            known = ", ".join(sorted(self._hosts))
+            return web.json_response({"error": f"no fake venue at this path (first part: {known})"}, status=404)
+        host = request.match_info["host"]
+        path = "/" + request.match_info.get("path", "")
+        query = Query("" if host == fake.name else host, path, dict(request.query))
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._handle_socket(request, fake, query)
+        return await self._handle_rest(request, fake, query)
+
+    async def _handle_socket(self, request: web.Request, fake: FakeVenue, query: Query) -> web.StreamResponse:
+        line = fake.connect(query)
+        if line is None:
+            return web.Response(status=404)
+        socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False, max_msg_size=MESSAGE_BYTES_MAX)
+        await socket.prepare(request)
+        self._count += 1
+        hub = self.world.hub(fake.name, line.feed)
+        assert request.transport is not None
+        conversation = Conversation(
+            f"{fake.name}/{line.feed}#{self._count}", hub, request.transport, line, self.world, self.time_scale
+        )
+        conversation.has_limits = self.has_limits
+        ticker = asyncio.create_task(conversation.run_clock(socket))
+        try:
+            async for message in socket:
+                if message.type in (WSMsgType.ERROR, WSMsgType.CLOSE):
+                    break
+                conversation.take(message)
+        finally:
+            ticker.cancel()
+            conversation.session.leave()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticker
+        return socket
+
+    async def _handle_rest(self, request: web.Request, fake: FakeVenue, query: Query) -> web.Response:
+        if request.method != "GET":
+            return web.Response(status=405)
+        reply = self.world.recorded_reply(fake.name, fake.find_feed(query.host + query.path), query)
+        if reply is None:
+            reply = fake.respond(self.world, query)
+        headers, refused_s = self._meter.charge(fake, reply, self.has_limits)
+        if refused_s:
+            reply, headers["Retry-After"] = Reply(fake.refuse(429), 429), str(refused_s)
+        fault = self.judge.judge_request(fake.name, query.path, reply.is_book)
+        body, status = reply.body, reply.status
+        if fault is not None:
+            self.judge.record(fake.name, "", query.path, fault.action, detail=request.query_string)
+            match fault.action:
+                case "429":
+                    body, status = fake.refuse(429), 429
+                    headers["Retry-After"] = f"{fault.retry_after_s:g}"
+                case "5xx":
+                    body, status = b"<html><body>503 Service Temporarily Unavailable</body></html>", 503
+                case "slow":
+                    await asyncio.sleep(fault.seconds / self.time_scale)
+                case _:
+                    body = body[: len(body) * 2 // 3]
+        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+    # what it says of itself
+
+    async def _show_faults(self, _: web.Request) -> web.Response:
+        return web.Response(body=encode_json(self.faults_done), content_type="application/json")
+
+    async def _show_truth(self, request: web.Request) -> web.Response:
+        body = encode_json(describe_truth(self.world, dict(request.query)))
+        return web.Response(body=body, content_type="application/json")
+
+    async def _show_status(self, _: web.Request) -> web.Response:
+        hubs = [
+            {
+                "venue": h.venue,
+                "feed": h.feed,
+                "sessions": len(h.sessions),
+                "topics": len(h.rooms),
+                "frames": h.published,
+            }
+            for h in self.world.hubs.values()
+        ]
+        recording = None if self.recording is None else self.recording.describe()
+        body = encode_json({"now_ms": self.world.now_ms, "hubs": hubs, "recording": recording})
+        return web.Response(body=body, content_type="application/json")
+
+
+async def serve(
+    port: int = 9000,
+    venues: Sequence[str] = (),
+    seed: int = 1,
+    rate: float = 50.0,
+    faults: str = "",
+    recording: Sequence[str] = (),
+    speed: float = 1.0,
+    *,
+    host: str = "127.0.0.1",
+    time_scale: float = 1.0,
+) -> None:
+    """Run the fake venues until cancelled: what `truetape sim` does."""
+    played = Recording(recording, speed) if recording else None
+    server = SimServer(
+        port,
+        venues,
+        seed=seed,
+        rate=rate,
+        speed=1.0 if recording else (speed or 1.0),
+        faults=faults,
+        recording=played,
+        host=host,
+        time_scale=time_scale,
+    )
+    async with server:
+        await asyncio.Event().wait()
