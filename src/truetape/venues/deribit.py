@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from math import nan
+from operator import itemgetter
 from typing import Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_option, name_perpetual, name_spot
-from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, PlainRow, Response, Scribe, Unit
+from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Response, Scribe, Unit
 from truetape.venues._contract import Continuity, Feed, Limits, Listing, OnMessage, Rest, Venue
 
 T = TypeVar("T")
@@ -64,9 +65,9 @@ class _Picture(msgspec.Struct, gc=False):
 class _Quote(msgspec.Struct, gc=False):
     timestamp: int
     best_bid_price: float | None
-    best_bid_amount: float
+    best_bid_amount: float | None
     best_ask_price: float | None
-    best_ask_amount: float
+    best_ask_amount: float | None
 
 
 class _Stats(msgspec.Struct, gc=False):
@@ -172,7 +173,7 @@ _TICKER = msgspec.json.Decoder(_Frame[_Ticker])
 _BAR = msgspec.json.Decoder(_Frame[_Bar])
 
 _HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
-_HEAD_BYTES = len(_HEAD)
+_cut_level = itemgetter(1, 2)
 
 _IDS_FROM = 10**12
 _IDS_STEP = 1000
@@ -189,19 +190,25 @@ _DEPTH = 20
 class _Link:
     """One connection: a handler per channel, made when the channel is first seen."""
 
-    def __init__(self, decoder: "_Decoder", feed: str, connection: str) -> None:
-        self.scribe = decoder.scribe
+    def __init__(self, scribe: Scribe, feed: str, connection: str) -> None:
+        self.scribe = scribe
         self.feed = feed
         self.connection = connection
         self.handlers: dict[bytes, OnMessage] = {}
 
-    def take(self, payload: bytes, received_ns: int, offset: int) -> bool:
-        """Decode one frame."""
-        # hot: bench/decode.py
-        if payload.startswith(_HEAD):
-            name = payload[_HEAD_BYTES : payload.index(b'"', _HEAD_BYTES)]
-            handler = self.handlers.get(name) or self.make(name)
-            return handler(payload, received_ns, offset)
+    def listen(self) -> OnMessage:
+        """Return the handler of the connection's frames."""
+        find, judge, start = self.handlers.get, self.judge, len(_HEAD)
+
+        def take(payload: bytes, received_ns: int, offset: int) -> bool:
+            # hot: bench/decode.py
+            handler = find(payload[start : payload.find(b'"', start)])
+            return judge(payload, received_ns, offset) if handler is None else handler(payload, received_ns, offset)
+
+        return take
+
+    def judge(self, payload: bytes, received_ns: int, offset: int) -> bool:
+        """Take a frame of a channel not seen before, one laid out in another way, or one that is not data."""
         said = _ENVELOPE.decode(payload)
         if said.method == "subscription":
             name = (said.params.channel or "").encode()
@@ -266,7 +273,7 @@ class _Product(NamedTuple):
 
 def _take_trades(link: _Link) -> OnMessage:
     """A channel may carry one instrument or all of a kind and currency: the trade itself says which."""
-    decode, append, forced = _TRADES.decode, link.scribe.trades.append, link.scribe.plain("liquidation")
+    decode, append = _TRADES.decode, link.scribe.trades.append
     products: dict[str, _Product] = {}
 
     def add(symbol: str) -> _Product:
@@ -276,21 +283,23 @@ def _take_trades(link: _Link) -> OnMessage:
     def take(payload: bytes, received_ns: int, offset: int) -> bool:
         # hot: bench/decode.py
         for trade in decode(payload).params.data:
-            name = trade.instrument_name
+            name, size, price = trade.instrument_name, trade.amount, trade.price
             index, unit = products.get(name) or add(name)
-            flag = None
+            amount: float | None = size
+            contracts = flag = None
+            if unit is not None:
+                amount, contracts = size / price if unit is _USD else None, size
             if trade.liquidation is not None:
                 flag = "liquidation"
-                forced.extend(_list_forced(trade, link.stream("liquidation", name), unit, received_ns, offset))
+                _add_forced(link, trade, (amount, contracts), (received_ns, offset))
             elif trade.block_trade_id is not None:
                 flag = "block"
             elif trade.combo_id is not None or trade.combo_trade_id is not None:
                 flag = "combo"
-            amount, contracts = _split_size(trade, unit)
             append(
                 (
                     index, trade.timestamp * 1000, received_ns, offset, trade.trade_seq, trade.trade_id,
-                    trade.direction, trade.price, amount, contracts, flag,
+                    trade.direction, price, amount, contracts, flag,
                 )
             )  # fmt: skip
         return True
@@ -298,22 +307,14 @@ def _take_trades(link: _Link) -> OnMessage:
     return take
 
 
-def _split_size(trade: _Trade, unit: Unit | None) -> tuple[float | None, float | None]:
-    """Return the base amount, and what was reported when that is USD."""
-    if unit is None:
-        return trade.amount, None
-    return _to_base(trade.amount, trade.price, unit), trade.amount
-
-
-def _list_forced(trade: _Trade, index: int, unit: Unit | None, received_ns: int, offset: int) -> list[PlainRow]:
+def _add_forced(link: _Link, trade: _Trade, size: tuple[float | None, float | None], at: tuple[int, int]) -> None:
     """T: the taker was liquidated, its order has the trade's direction; M: the maker, on the other side; MT: both."""
     flag = trade.liquidation or ""
     sides = [trade.direction] if "T" in flag else []
     if "M" in flag:
         sides.append(_OPPOSITE[trade.direction])
-    amount, contracts = _split_size(trade, unit)
-    head = (index, trade.timestamp * 1000, received_ns, offset)
-    return [(*head, side, trade.price, amount, contracts, flag) for side in sides]
+    head = (link.stream("liquidation", trade.instrument_name), trade.timestamp * 1000, *at)
+    link.scribe.plain("liquidation").extend([(*head, side, trade.price, *size, flag) for side in sides])
 
 
 def _take_book(link: _Link, symbol: str) -> OnMessage:
@@ -330,8 +331,7 @@ def _take_book(link: _Link, symbol: str) -> OnMessage:
             what, previous = BOOK_SNAPSHOT, None
         else:
             what = BOOK_DIFF
-        bids = [(price, size) for _, price, size in book.bids]
-        asks = [(price, size) for _, price, size in book.asks]
+        bids, asks = list(map(_cut_level, book.bids)), list(map(_cut_level, book.asks))
         append(
             (
                 index, book.timestamp * 1000, received_ns, offset, connection, what, None, book.change_id, previous,
@@ -369,20 +369,30 @@ def _take_quote(link: _Link, symbol: str) -> OnMessage:
     def take(payload: bytes, received_ns: int, offset: int) -> bool:
         # hot: bench/decode.py
         quote = decode(payload).params.data
-        bid, ask = quote.best_bid_price, quote.best_ask_price
-        bid_size: float | None = quote.best_bid_amount
-        ask_size: float | None = quote.best_ask_amount
-        if not bid_size:  # an empty side is 0 at price 0 (null on combos)
-            bid = bid_size = None
-        if not ask_size:
-            ask = ask_size = None
-        if unit is not None:
-            bid_size = _to_base(bid_size, bid, unit)
-            ask_size = _to_base(ask_size, ask, unit)
+        bid, ask, bid_size, ask_size = (
+            quote.best_bid_price,
+            quote.best_ask_price,
+            quote.best_bid_amount,
+            quote.best_ask_amount,
+        )
+        if not bid_size or not ask_size or not bid or not ask:
+            bid, bid_size = _clean_side(bid, bid_size, unit)
+            ask, ask_size = _clean_side(ask, ask_size, unit)
+        elif unit is _USD:
+            bid_size, ask_size = bid_size / bid, ask_size / ask
+        elif unit is not None:
+            bid_size = ask_size = None
         append((index, quote.timestamp * 1000, received_ns, offset, bid, bid_size, ask, ask_size, None))
         return True
 
     return take
+
+
+def _clean_side(price: float | None, size: float | None, unit: Unit | None) -> tuple[float | None, float | None]:
+    """Return best price and base amount of one side; an empty side is 0 at price 0."""
+    if not size:
+        return None, None
+    return price, size if unit is None else _to_base(size, price, unit)
 
 
 def _take_ticker(link: _Link, symbol: str) -> OnMessage:
@@ -451,7 +461,7 @@ class _Decoder:
 
     def open(self, feed: str, connection: str) -> OnMessage:
         """Return the handler for one connection's messages."""
-        return _Link(self, feed, connection).take
+        return _Link(self.scribe, feed, connection).listen()
 
     def respond(self, response: Response) -> bool:
         """Take a listing of instruments."""
