@@ -1,1 +1,39 @@
-"""tape."""
+"""The tape: an append-only log of frames, exactly as they crossed the wire."""
+
+from truetape.tape.archive import archive_segment
+from truetape.tape.check import list_segments, verify_tape
+from truetape.tape.contract import (
+    SegmentInfo,
+    TapeCheck,
+    TapeProblem,
+    TapeReader,
+    TapeSettings,
+    TapeWriter,
+)
+from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source
+from truetape.tape.message import iter_payloads
+from truetape.tape.opening import open_reader, open_writer
+from truetape.tape.reader import FileTapeReader
+from truetape.tape.writer import FileTapeWriter
+
+__all__ = [
+    "FRAME_SCHEMA",
+    "FileTapeReader",
+    "FileTapeWriter",
+    "Frame",
+    "FrameBatch",
+    "FrameKind",
+    "SegmentInfo",
+    "Source",
+    "TapeCheck",
+    "TapeProblem",
+    "TapeReader",
+    "TapeSettings",
+    "TapeWriter",
+    "archive_segment",
+    "iter_payloads",
+    "list_segments",
+    "open_reader",
+    "open_writer",
+    "verify_tape",
+]

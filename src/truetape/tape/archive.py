@@ -1,0 +1,104 @@
+"""Rewrite a sealed segment in larger batches and compressed harder; the frames stay the same."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from truetape.errors import TapeError
+from truetape.tape.contract import SegmentInfo
+from truetape.tape.folder import (
+    append_manifest,
+    check_identity,
+    explain_os_error,
+    read_manifest,
+    segment_path,
+    sync_folder,
+)
+from truetape.tape.frame import FrameBatch
+from truetape.tape.message import decode_batch, encode_batch, options_for
+from truetape.tape.segment import SegmentFile, Window, scan_segment
+
+ARCHIVE_LEVEL = 9
+ARCHIVE_FRAMES = 16_384
+_ARCHIVE_BYTES_MAX = 32 * 1024 * 1024
+
+
+def archive_segment(folder: Path, first: int, level: int = ARCHIVE_LEVEL, frames: int = ARCHIVE_FRAMES) -> SegmentInfo:
+    """Replace the sealed segment that begins at offset `first` by a smaller one with equal frames.
+
+    Readers in the middle of the old file go on reading it. Raises `TapeError` when it is open or damaged.
+    """
+    folder = Path(folder)
+    check_identity(folder)
+    if first not in read_manifest(folder):
+        raise TapeError(f"{segment_path(folder, first)} is not sealed: only sealed segments can be archived")
+    path = segment_path(folder, first)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        info = _write_archive(path, temporary, first, options_for(level), frames)
+        _compare_frames(path, temporary, first, frames)
+        with explain_os_error(path, "replace"):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    append_manifest(folder, info)
+    return info
+
+
+def _write_archive(
+    path: Path, temporary: Path, first: int, options: pa.ipc.IpcWriteOptions, frames: int
+) -> SegmentInfo:
+    segment = SegmentFile(temporary, first)
+    try:
+        for batch in _rebatch(path, first, frames):
+            segment.write(encode_batch(batch.data, batch.offset, options), batch.data, batch.offset)
+        segment.finish()
+        with explain_os_error(temporary, "sync"):
+            os.fsync(segment.descriptor)
+        return segment.describe("archived")
+    finally:
+        os.close(segment.descriptor)
+
+
+def _read_batches(path: Path, first: int) -> Iterator[FrameBatch]:
+    window = Window(path)
+    try:
+        for place in scan_segment(window, first):
+            if place.problem:
+                raise TapeError(f"{path} is damaged at byte {place.byte}, offset {place.offset}: {place.problem}")
+            if place.frames:
+                yield FrameBatch(place.offset, decode_batch(window.view(place.byte, place.size)))
+    finally:
+        window.close()
+
+
+def _rebatch(path: Path, first: int, frames_max: int) -> Iterator[FrameBatch]:
+    """Join batches while they follow each other and are not too large together."""
+    parts: list[pa.RecordBatch] = []
+    start, rows, size = first, 0, 0
+    for offset, data in _read_batches(path, first):
+        full = rows + data.num_rows > frames_max or size + data.nbytes > _ARCHIVE_BYTES_MAX
+        if parts and (full or offset != start + rows):
+            yield _join(start, parts)
+            parts, rows, size = [], 0, 0
+        if not parts:
+            start = offset
+        parts.append(data)
+        rows, size = rows + data.num_rows, size + data.nbytes
+    if parts:
+        yield _join(start, parts)
+
+
+def _join(offset: int, parts: list[pa.RecordBatch]) -> FrameBatch:
+    return FrameBatch(offset, pa.concat_batches(parts))
+
+
+def _compare_frames(old: Path, new: Path, first: int, frames: int) -> None:
+    """Read both files again and hold every column of every frame against the other."""
+    for before, after in zip(_rebatch(old, first, frames), _read_batches(new, first), strict=True):
+        if before.offset != after.offset or not before.data.equals(after.data):
+            raise TapeError(f"archiving {old} changed frames at offset {before.offset}: the old file is kept")

@@ -1,0 +1,81 @@
+"""Look at a tape as a whole: its segments, and whether every byte is as it was written."""
+
+import hashlib
+from pathlib import Path
+
+from truetape.errors import TapeError
+from truetape.tape.contract import SegmentInfo, TapeCheck, TapeProblem
+from truetape.tape.folder import check_identity, list_firsts, read_manifest, segment_path
+from truetape.tape.recovery import describe_segment
+from truetape.tape.segment import Window, scan_segment
+
+
+def list_segments(folder: Path) -> list[SegmentInfo]:
+    """Return the segments present, in order; the open one has no hash yet."""
+    folder = Path(folder)
+    check_identity(folder)
+    manifest = read_manifest(folder)
+    infos = []
+    for first in list_firsts(folder):
+        info = manifest.get(first)
+        infos.append(info or describe_segment(segment_path(folder, first), first, "open"))
+    return infos
+
+
+def verify_tape(folder: Path) -> TapeCheck:
+    """Check every message of every segment, and sealed segments against the manifest; goes on after damage."""
+    folder = Path(folder)
+    check_identity(folder)
+    firsts = list_firsts(folder)
+    manifest, problems = _manifest_or_problem(folder)
+    frames = size = 0
+    for first in firsts:
+        found, wrong = _check_segment(segment_path(folder, first), first, manifest.get(first), first == firsts[-1])
+        frames += found
+        problems += wrong
+        size += segment_path(folder, first).stat().st_size
+    for first in manifest.keys() - set(firsts):
+        name = segment_path(folder, first).name
+        problems.append(TapeProblem(name, -1, first, "the manifest names this segment, but it is missing"))
+    return TapeCheck(len(firsts), frames, size, tuple(sorted(problems, key=lambda problem: problem.offset)))
+
+
+def _manifest_or_problem(folder: Path) -> tuple[dict[int, SegmentInfo], list[TapeProblem]]:
+    try:
+        return read_manifest(folder), []
+    except TapeError as error:
+        return {}, [TapeProblem("manifest.jsonl", -1, 0, str(error))]
+
+
+def _check_segment(path: Path, first: int, info: SegmentInfo | None, is_last: bool) -> tuple[int, list[TapeProblem]]:
+    """Return the intact frames of one segment and what is wrong with it."""
+    problems: list[TapeProblem] = []
+    frames, closed, end = 0, False, first
+    window = Window(path)
+    try:
+        for place in scan_segment(window, first):
+            frames += place.frames
+            closed = closed or place.is_end
+            end = max(end, place.offset + place.frames)
+            if place.problem:
+                problems.append(TapeProblem(path.name, place.byte, place.offset, place.problem))
+    finally:
+        window.close()
+    if info is None and not closed and not is_last:
+        problems.append(TapeProblem(path.name, -1, end, "neither sealed nor the last segment"))
+    if info is not None:
+        problems += _compare(path, info, frames, closed)
+    return frames, problems
+
+
+def _compare(path: Path, info: SegmentInfo, frames: int, closed: bool) -> list[TapeProblem]:
+    """Hold a sealed segment against its line of the manifest."""
+    reasons = []
+    if not closed:
+        reasons.append("sealed, but the end of the stream is missing")
+    if frames != info.count:
+        reasons.append(f"{frames} intact frames where the manifest says {info.count}")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != info.sha256:
+            reasons.append("the file's hash is not the manifest's")
+    return [TapeProblem(path.name, -1, info.first, reason) for reason in reasons]

@@ -1,0 +1,194 @@
+"""One batch of frames as one Arrow IPC message: encode with offset, count and checksum, parse, decode.
+
+A segment is an Arrow IPC stream. Each batch message carries `offset`, `count` and `crc` as custom metadata. The
+checksum covers the whole encoded message with the checksum's own eight digits taken as zeros, so that a
+message is checked without decompressing it.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from truetape.tape.frame import FRAME_SCHEMA, FrameBatch
+
+Row = tuple[int, int, int, int, bytes, str]
+"""One pending frame: source index, received_ns, monotonic_ns, kind, payload, meta."""
+
+CONTINUATION = b"\xff\xff\xff\xff"
+END_OF_STREAM = CONTINUATION + b"\0\0\0\0"
+PREFIX_SIZE = 8
+HEAD_SIZE_MAX = 64 * 1024
+"""Largest message head taken for real; ours are about 900 bytes."""
+PLACEHOLDER = b"00000000"
+SCHEMA_MESSAGE: bytes = FRAME_SCHEMA.serialize().to_pybytes()
+
+_COMPRESS_FROM_BYTES = 4096
+"""Smaller batches stay plain: setting up zstd for eight columns costs 130 µs to write and 95 µs to read."""
+_READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+_PLAIN = pa.ipc.IpcWriteOptions(use_threads=False)
+_SCHEMA_HEADER, _BATCH_HEADER = 1, 3
+_PAIRS_MAX = 16
+
+
+class Head(NamedTuple):
+    """What the head of a message says."""
+
+    size: int
+    """Bytes of the whole message, prefix included."""
+    is_schema: bool
+    offset: int
+    frames: int
+    crc_at: int
+    """Where the checksum's digits lie, from the message's first byte."""
+
+
+class SourceColumns(NamedTuple):
+    """Registered sources, column by column, to be taken by index."""
+
+    venue: pa.Array
+    feed: pa.Array
+    connection: pa.Array
+
+
+def options_for(level: int) -> pa.ipc.IpcWriteOptions:
+    """Return write options with zstd at `level`."""
+    return pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=level), use_threads=False)
+
+
+def build_batch(rows: Sequence[Row], sources: SourceColumns) -> pa.RecordBatch:
+    """Turn pending rows into one record batch."""
+    source, received, monotonic, kind, payload, meta = zip(*rows, strict=True)
+    index = pa.array(source, pa.int32())
+    columns = [
+        pa.array(received, pa.int64()),
+        pa.array(monotonic, pa.int64()),
+        pa.array(kind, pa.uint8()),
+        sources.venue.take(index),
+        sources.feed.take(index),
+        sources.connection.take(index),
+        pa.array(payload, pa.binary()),
+        pa.array(meta, pa.utf8()) if any(meta) else _blank(len(rows)),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=FRAME_SCHEMA)
+
+
+def _blank(count: int) -> pa.Array:
+    return pa.StringArray.from_buffers(count, pa.py_buffer(bytes(4 * (count + 1))), pa.py_buffer(b""))
+
+
+def encode_batch(batch: pa.RecordBatch, offset: int, options: pa.ipc.IpcWriteOptions) -> bytes:
+    """Encode one batch as a message that carries its offset, count and checksum."""
+    small = batch.nbytes < _COMPRESS_FROM_BYTES
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, FRAME_SCHEMA, options=_PLAIN if small else options) as stream:
+        tags = {"offset": str(offset), "count": str(batch.num_rows), "crc": PLACEHOLDER}
+        stream.write_batch(batch, custom_metadata=tags)
+        end = sink.tell()
+    message = bytearray(memoryview(sink.getvalue())[len(SCHEMA_MESSAGE) : end])
+    at = read_head(message).crc_at
+    message[at : at + 8] = b"%08x" % zlib.crc32(message)
+    return bytes(message)
+
+
+def head_size(prefix: bytes | memoryview) -> int:
+    """Return the size of a message's head from its first eight bytes; 0 is the end of the stream.
+
+    Raises ValueError when no message begins here.
+    """
+    if prefix[:4] != CONTINUATION:
+        raise ValueError("no message begins here")
+    size = int.from_bytes(prefix[4:8], "little")
+    if size > HEAD_SIZE_MAX:
+        raise ValueError(f"message head of {size} bytes")
+    return size
+
+
+def read_head(message: bytes | bytearray | memoryview) -> Head:
+    """Read the head of a message from its prefix and metadata; the body need not be there.
+
+    Raises ValueError when it makes no sense.
+    """
+    try:
+        return _read_head(message)
+    except (struct.error, IndexError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"unreadable message head ({error})") from error
+
+
+def _read_head(message: bytes | bytearray | memoryview) -> Head:
+    head = bytes(message[PREFIX_SIZE : PREFIX_SIZE + int.from_bytes(message[4:8], "little")])
+    table = _u32(head, 0)
+    kind = head[_field(head, table, 1)]
+    body_at = _field(head, table, 3)
+    body = struct.unpack_from("<q", head, body_at)[0] if body_at else 0
+    if kind not in (_SCHEMA_HEADER, _BATCH_HEADER) or body < 0:
+        raise ValueError("neither a schema nor a batch of frames")
+    size = PREFIX_SIZE + len(head) + body
+    if kind == _SCHEMA_HEADER:
+        return Head(size, True, 0, 0, 0)
+    tags = _read_tags(head, table)
+    offset, count = (int(head[at : at + length]) for at, length in (tags[b"offset"], tags[b"count"]))
+    crc_at, crc_size = tags[b"crc"]
+    if crc_size != len(PLACEHOLDER):
+        raise ValueError("checksum of a wrong length")
+    return Head(size, False, offset, count, PREFIX_SIZE + crc_at)
+
+
+def _u32(head: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", head, at)[0])
+
+
+def _field(head: bytes, table: int, index: int) -> int:
+    """Return where field `index` of a flatbuffer table lies; 0 when absent."""
+    vtable = table - int(struct.unpack_from("<i", head, table)[0])
+    if vtable < 0 or 4 + 2 * index >= struct.unpack_from("<H", head, vtable)[0]:
+        return 0
+    relative = int(struct.unpack_from("<H", head, vtable + 4 + 2 * index)[0])
+    return table + relative if relative else 0
+
+
+def _string(head: bytes, at: int) -> tuple[int, int]:
+    start = at + _u32(head, at)
+    return start + 4, _u32(head, start)
+
+
+def _read_tags(head: bytes, table: int) -> dict[bytes, tuple[int, int]]:
+    """Return position and length of each custom metadata value."""
+    vector = _field(head, table, 4)
+    vector += _u32(head, vector)
+    tags = {}
+    for number in range(min(_u32(head, vector), _PAIRS_MAX)):
+        pair = vector + 4 + 4 * number
+        pair += _u32(head, pair)
+        key_at, key_size = _string(head, _field(head, pair, 0))
+        tags[head[key_at : key_at + key_size]] = _string(head, _field(head, pair, 1))
+    return tags
+
+
+def is_intact(message: memoryview, head: Head) -> bool:
+    """Say whether a whole message matches its checksum."""
+    at = head.crc_at
+    crc = zlib.crc32(message[at + 8 :], zlib.crc32(PLACEHOLDER, zlib.crc32(message[:at])))
+    return bytes(message[at : at + 8]) == b"%08x" % crc
+
+
+def decode_batch(message: memoryview) -> pa.RecordBatch:
+    """Decode one intact message."""
+    stream = pa.py_buffer(b"".join((SCHEMA_MESSAGE, message)))
+    return pa.ipc.open_stream(stream, options=_READ_OPTIONS).read_next_batch()
+
+
+def iter_payloads(batch: FrameBatch) -> list[bytes]:
+    """Return the payloads of a batch, sliced straight out of its buffer (far faster than `to_pylist`)."""
+    column = batch.data.column("payload")
+    _, offsets, data = column.buffers()
+    if data is None or not len(column):
+        return [b""] * len(column)
+    edges = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4).tolist()
+    start = edges[0]
+    whole = data.slice(start, edges[-1] - start).to_pybytes()
+    return [whole[a - start : b - start] for a, b in pairwise(edges)]
