@@ -122,9 +122,8 @@ _V5_PATH = re.compile(r"/v5/public/(spot|linear|inverse|option)/?")
 
 
 def _find_feed(url: str) -> str | None:
+    """Tell by the path alone, for there are many hosts."""
     parts = urlsplit(url)
-    if not re.search(r"(^|\.)(bybit|bytick)(-[a-z]+)?\.", parts.netloc):
-        return None
     if stream := _V5_PATH.fullmatch(parts.path):
         return stream[1]
     if parts.path.startswith("/v5/market/"):
