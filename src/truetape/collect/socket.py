@@ -5,6 +5,7 @@ import logging
 import ssl
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, cast
 
 import msgspec
@@ -86,7 +87,9 @@ class Socket(WSListener):
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone."""
         self.on_answer: Callable[[bytes], None] | None = None
-        """Told of each answer that was sent by itself."""
+        """Told of each answer that is sent by itself."""
+        self.on_end: Callable[[Ending], None] | None = None
+        """Told how it ended, before anyone who waits for `ended`."""
         self._take = take
         self._source = source
         self._options = options
@@ -125,7 +128,10 @@ class Socket(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Say how it ended."""
         if not self.ended.done():
-            self.ended.set_result(self._explain(transport))
+            ending = self._explain(transport)
+            if self.on_end is not None:
+                self.on_end(ending)
+            self.ended.set_result(ending)
 
     def send(self, payload: bytes) -> None:
         """Send one text message; nothing happens when the connection is gone."""
@@ -190,9 +196,9 @@ class Socket(WSListener):
         """Answer what the venue asks of us in a message."""
         answer = self._answer(payload) if self._answer is not None else None
         if answer is not None:
-            self.send(answer)
             if self.on_answer is not None:
                 self.on_answer(answer)
+            self.send(answer)
 
     def _explain(self, transport: WSTransport) -> Ending:
         handshake = transport.close_handshake
@@ -248,6 +254,12 @@ def negotiate_deflate(response: WSUpgradeResponse, bytes_max: int) -> Inflater |
     return Inflater(max(window_bits, 9), "server_no_context_takeover" not in terms, bytes_max)
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """Read the trusted certificates once: it takes 20 ms."""
+    return ssl.create_default_context()
+
+
 async def open_socket(
     url: str,
     take: Callable[[Row], None],
@@ -265,7 +277,7 @@ async def open_socket(
             _, listener = await ws_connect(
                 make,
                 url,
-                ssl_context=ssl.create_default_context() if url.startswith("wss:") else None,
+                ssl_context=_trust() if url.startswith("wss:") else None,
                 websocket_handshake_timeout=options.handshake_timeout_s,
                 logger_name=_log,
                 enable_auto_pong=False,  # a ping is a sign of life that we must see

@@ -1,0 +1,154 @@
+"""Requests over HTTP, paced by the venue's rules; every request, answer and failure goes onto the tape."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from truetape import clock
+from truetape.collect.gate import Gate
+from truetape.collect.recorder import Recorder
+from truetape.collect.retry import Decide, GiveUp, decide
+from truetape.collect.socket import read_retry_after
+from truetape.config import rewrite_url
+from truetape.errors import Fatal, RateLimited, Refused, TruetapeError, VenueUnreachable
+from truetape.tape.frame import FrameKind, Source
+from truetape.venues._contract import Venue
+
+HEADERS_KEPT = frozenset({"retry-after", "date", "content-type", "age", "cache-control"})
+HEADER_PREFIXES_KEPT = ("x-bapi-", "x-mbx-", "ratelimit-", "x-ratelimit-")
+"""Headers that say how a body came about or what we may still ask."""
+REFUSALS = (401, 403, 451)
+_PIECE_BYTES = 256 * 1024
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request; `url` is the venue's own, whatever server stands for it."""
+
+    feed: str
+    url: str
+    weight: int = 1
+    reason: str = ""
+    method: str = "GET"
+    body: bytes = b""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class HttpOptions(msgspec.Struct, frozen=True):
+    """Limits of requests."""
+
+    body_bytes_max: int = 64 * 1024 * 1024
+    connect_timeout_s: float = 10.0
+    total_timeout_s: float = 60.0
+    attempts_max: int = 5
+    """Tries of one request, the first included."""
+    decide: Decide = decide
+
+
+class Http:
+    """Asks one venue; use within `async with`."""
+
+    def __init__(
+        self, venue: Venue, override: str, recorder: Recorder, gate: Gate, options: HttpOptions | None = None
+    ) -> None:
+        self._venue = venue
+        self._override = override
+        self._recorder = recorder
+        self._gate = gate
+        self._options = options or HttpOptions()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Http":
+        timeout = aiohttp.ClientTimeout(total=self._options.total_timeout_s, connect=self._options.connect_timeout_s)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": "truetape"})
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def fetch(self, ask: Ask) -> Reply:
+        """Ask until an answer that stands (status below 500, no ban) comes; raises what the last try failed with."""
+        attempt = 0
+        while True:
+            try:
+                return await self._try(ask)
+            except TruetapeError as error:
+                attempt += 1
+                verdict = self._options.decide(error, attempt)
+                if isinstance(error, RateLimited):
+                    self._gate.ban(error.retry_after_s)
+                if isinstance(verdict, GiveUp) or attempt >= self._options.attempts_max:
+                    raise
+                if not isinstance(error, RateLimited):
+                    await asyncio.sleep(verdict.delay_s)
+
+    async def _try(self, ask: Ask) -> Reply:
+        await self._gate.pay(ask.weight)
+        source = self._recorder.register(Source(self._venue.name, ask.feed, f"{self._venue.name}/http"))
+        about = {"method": ask.method, "url": ask.url, "reason": ask.reason}
+        self._recorder.put(source, FrameKind.REQUEST, ask.body, _json(about))
+        began_ns = clock.monotonic_ns()
+        try:
+            reply = await self._exchange(ask)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            self._recorder.note(source, "request_failed", url=ask.url, error=reason)
+            raise VenueUnreachable(f"{ask.url}: {reason}") from error
+        except Fatal as error:
+            self._recorder.note(source, "request_failed", url=ask.url, error=str(error))
+            raise
+        elapsed_ms = round((clock.monotonic_ns() - began_ns) / 1e6, 3)
+        meta = {
+            "method": ask.method, "url": ask.url, "status": reply.status, "headers": reply.headers, "elapsed_ms": elapsed_ms,
+        }  # fmt: skip
+        self._recorder.put(source, FrameKind.RESPONSE, reply.body, _json(meta))
+        self._obey(ask, reply)
+        return reply
+
+    async def _exchange(self, ask: Ask) -> Reply:
+        if self._session is None:
+            raise RuntimeError("Http is used outside `async with`")
+        url = rewrite_url(ask.url, self._override)
+        async with self._session.request(ask.method, url, data=ask.body or None) as response:
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                body += piece
+                if len(body) > self._options.body_bytes_max:
+                    raise Fatal(f"{ask.url}: body larger than {self._options.body_bytes_max} bytes")
+            kept = {name.lower(): value for name, value in response.headers.items() if self._is_kept(name.lower())}
+            return Reply(response.status, bytes(body), kept)
+
+    def _is_kept(self, name: str) -> bool:
+        return (
+            name in HEADERS_KEPT
+            or name == self._venue.rest.weight_header.lower()
+            or name.startswith(HEADER_PREFIXES_KEPT)
+        )
+
+    def _obey(self, ask: Ask, reply: Reply) -> None:
+        """Do what the answer says about asking on; raises when it is no answer."""
+        rest = self._venue.rest
+        used = reply.headers.get(rest.weight_header.lower(), "") if rest.weight_header else ""
+        if used.isdigit():
+            self._gate.observe(int(used))
+        told = f"{ask.url} answered {reply.status}"
+        if reply.status in rest.ban_statuses:
+            raise RateLimited(told, read_retry_after(reply.headers.get("retry-after")) or rest.ban_default_s)
+        if reply.status in REFUSALS:
+            key = f"venues.{self._venue.name}"
+            raise Refused(f"{key}: {told}: refused, trying again does not help; where it asks is {key}.url")
+        if reply.status >= 500:
+            raise VenueUnreachable(told)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()

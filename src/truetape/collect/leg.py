@@ -1,0 +1,123 @@
+"""One connection attempt's life: greet, subscribe, keep alive, notice silence, close."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from truetape import clock
+from truetape.collect.pace import Pace
+from truetape.collect.plan import ConnectionPlan, StreamPlan, batch_topics
+from truetape.collect.recorder import Recorder
+from truetape.collect.socket import Cause, Ending, Socket
+from truetape.errors import VenueUnreachable
+from truetape.tape.frame import FrameKind
+from truetape.venues._contract import Venue
+
+
+class Leg:
+    """One open connection; what it sends and what becomes of it is on the tape under its own name."""
+
+    def __init__(self, venue: Venue, plan: ConnectionPlan, recorder: Recorder, name: str, source: int, socket: Socket):
+        self.name = name
+        self.socket = socket
+        self.opened_ns = clock.monotonic_ns()
+        self.subscribed_frames: int | None = None
+        """Frames received when the last subscribe message went out; null until then."""
+        self._venue = venue
+        self._plan = plan
+        self._recorder = recorder
+        self._source = source
+        self._requests = 0
+        self._pace = Pace(plan.feed.limits.messages_per_second_max, 1.0)
+        socket.on_end = self._note_end
+        socket.on_answer = self._note_answer
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether it still stands."""
+        return not self.socket.ended.done()
+
+    async def begin(self) -> None:
+        """Greet and subscribe; raises VenueUnreachable when the venue hangs up meanwhile."""
+        for greeting in self._plan.feed.greetings:
+            await self._say(greeting.encode(), "greeting")
+        await self.subscribe(self._plan.topics)
+        self.subscribed_frames = self.socket.frames
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe topics in batches within the venue's limits, saying on the tape what each asked for."""
+        by_topic: dict[str, list[StreamPlan]] = {}
+        for stream in self._plan.streams:
+            by_topic.setdefault(stream.topic, []).append(stream)
+        for batch in batch_topics(self._venue, self._plan.feed, topics):
+            self._requests += 1
+            await self._say(self._venue.subscribe(self._plan.feed, batch, self._requests), "")
+            streams = [msgspec.structs.asdict(stream) for topic in batch for stream in by_topic.get(topic, [])]
+            self._recorder.note(self._source, "subscribed", streams=streams)
+
+    async def resubscribe(self, topics: Sequence[str]) -> None:
+        """Drop topics and ask for them again, for a fresh snapshot."""
+        known = [topic for topic in topics if topic in self._plan.topics]
+        for batch in batch_topics(self._venue, self._plan.feed, known):
+            self._requests += 1
+            await self._say(self._venue.unsubscribe(self._plan.feed, batch, self._requests), "")
+        await self.subscribe(known)
+
+    async def tend(self) -> None:
+        """Send heartbeats and cut the line when nothing at all comes, until it has ended."""
+        heartbeat, silence_s = self._plan.feed.heartbeat, self._plan.feed.silence_s
+        beat_s = heartbeat.interval_s if heartbeat.interval_s > 0 else float("inf")
+        next_beat_s = _now_s() + beat_s
+        while self.is_open:
+            left_s = silence_s - (_now_s() - self.socket.last_ns / 1e9)
+            if left_s <= 0:
+                await self.close("silence")
+                return
+            if _now_s() >= next_beat_s:
+                next_beat_s = _now_s() + beat_s
+                await self._beat(heartbeat.payload)
+            await asyncio.wait([self.socket.ended], timeout=max(min(left_s, next_beat_s - _now_s()), 0.001))
+
+    async def close(self, cause: Cause) -> Ending:
+        """Close it; the reason is on the tape when this returns."""
+        return await self.socket.close(cause)
+
+    async def _beat(self, payload: str) -> None:
+        if not payload:
+            self.socket.ping()
+            return
+        try:
+            await self._say(payload.encode(), "heartbeat")
+        except VenueUnreachable:
+            return  # the end of the line is already on the tape
+
+    async def _say(self, payload: bytes, purpose: str) -> None:
+        """Send one message, at the venue's pace; it is on the tape before any answer can be."""
+        await asyncio.sleep(self._pace.reserve(_now_s()))
+        if not self.is_open:
+            ending = await self.socket.ended
+            raise VenueUnreachable(f"{self.name} closed while subscribing: {ending.code} {ending.reason}")
+        self._note_request(payload, purpose)
+        self.socket.send(payload)
+
+    def _note_request(self, payload: bytes, purpose: str) -> None:
+        meta = msgspec.json.encode({"purpose": purpose}).decode() if purpose else ""
+        self._recorder.put(self._source, FrameKind.REQUEST, payload, meta)
+
+    def _note_answer(self, payload: bytes) -> None:
+        self._note_request(payload, "answer")
+
+    def _note_end(self, ending: Ending) -> None:
+        self._recorder.note(
+            self._source,
+            "closed",
+            code=ending.code,
+            reason=ending.reason,
+            cause=ending.cause,
+            frames=self.socket.frames,
+        )
+
+
+def _now_s() -> float:
+    return clock.monotonic_ns() / 1e9

@@ -1,0 +1,135 @@
+"""What to connect to and what to subscribe there, from settings, listings and what a venue offers. Pure."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from truetape.config import VenueSettings
+from truetape.errors import ConfigError
+from truetape.events.instrument import Instrument
+from truetape.venues._contract import Feed, Listing, Venue
+
+
+class StreamPlan(msgspec.Struct, frozen=True):
+    """One stream to subscribe; spelled on the tape in the event `subscribed`."""
+
+    channel: str
+    market: str
+    venue_symbol: str
+    topic: str
+
+
+class ConnectionPlan(msgspec.Struct, frozen=True):
+    """One connection to hold: number `number` of its feed."""
+
+    feed: Feed
+    number: int
+    topics: tuple[str, ...]
+    streams: tuple[StreamPlan, ...]
+
+
+def live_feeds(venue: Venue) -> tuple[Feed, ...]:
+    """Return the feeds that the venue still serves."""
+    return tuple(feed for feed in venue.feeds if feed.dates[1] is None)
+
+
+def check_venue(venue: Venue, settings: VenueSettings) -> None:
+    """Refuse channels and markets that the venue does not have; ConfigError says which it has."""
+    feeds = live_feeds(venue)
+    _check(f"venues.{venue.name}.markets", settings.markets, sorted({feed.market for feed in feeds}))
+    chosen = [feed for feed in feeds if not settings.markets or feed.market in settings.markets]
+    _check(f"venues.{venue.name}.channels", settings.channels, sorted({c for feed in chosen for c in feed.channels}))
+
+
+def choose_listings(venue: Venue, settings: VenueSettings) -> tuple[Listing, ...]:
+    """Return the listings needed to find the instruments."""
+    return tuple(listing for listing in venue.listings if not settings.markets or listing.market in settings.markets)
+
+
+def choose_instruments(venue: Venue, settings: VenueSettings, listed: Iterable[Instrument]) -> tuple[Instrument, ...]:
+    """Choose by name, pattern or `all`, in listing order; ConfigError names what is nearest to an unknown one."""
+    markets = {feed.market for feed in live_feeds(venue)} & set(settings.markets or [f.market for f in venue.feeds])
+    candidates = [instrument for instrument in listed if instrument.market in markets]
+    chosen: dict[tuple[str, str], Instrument] = {}
+    for wanted in settings.instruments:
+        found = [instrument for instrument in candidates if _matches(instrument, wanted)]
+        if not found:
+            raise ConfigError(_explain_unknown(venue, wanted, candidates))
+        chosen.update({(instrument.market, instrument.venue_symbol): instrument for instrument in found})
+    order = {(instrument.market, instrument.venue_symbol): None for instrument in candidates}
+    return tuple(chosen[key] for key in order if key in chosen)
+
+
+def plan_connections(
+    venue: Venue, settings: VenueSettings, instruments: Sequence[Instrument]
+) -> tuple[ConnectionPlan, ...]:
+    """Spread the topics of the chosen instruments and channels over as few connections as the venue allows."""
+    plans: list[ConnectionPlan] = []
+    for feed in live_feeds(venue):
+        if settings.markets and feed.market not in settings.markets:
+            continue
+        streams = _list_streams(venue, feed, settings.channels, instruments)
+        topics = list(dict.fromkeys(stream.topic for stream in streams))
+        size = feed.limits.topics_per_connection_max
+        for number, start in enumerate(range(0, len(topics), size), 1):
+            part = topics[start : start + size]
+            carried = set(part)
+            plans.append(ConnectionPlan(feed, number, tuple(part), tuple(s for s in streams if s.topic in carried)))
+    if not plans:
+        wanted = f"{', '.join(settings.channels)} of {', '.join(settings.instruments)}"
+        raise ConfigError(f"venues.{venue.name}: {venue.title} has none of the streams asked for ({wanted})")
+    return tuple(plans)
+
+
+def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[str, ...]]:
+    """Split topics so that each subscribe message stays within the venue's limits."""
+    batches: list[tuple[str, ...]] = []
+    size = feed.limits.topics_per_message_max
+    parts = [tuple(topics[start : start + size]) for start in range(0, len(topics), size)]
+    while parts:
+        part = parts.pop(0)
+        if len(part) > 1 and len(venue.subscribe(feed, part, 1_000_000)) > feed.limits.message_bytes_max:
+            parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+        else:
+            batches.append(part)
+    return batches
+
+
+def _list_streams(
+    venue: Venue, feed: Feed, channels: Sequence[str], instruments: Sequence[Instrument]
+) -> list[StreamPlan]:
+    """Instrument by instrument, so that what belongs together shares a connection."""
+    carried = [channel for channel in channels if channel in feed.channels]
+    return [
+        StreamPlan(channel, instrument.market, instrument.venue_symbol, topic)
+        for instrument in instruments
+        if instrument.market == feed.market
+        for channel in carried
+        for topic in venue.list_topics(feed, channel, instrument)
+    ]
+
+
+def _matches(instrument: Instrument, wanted: str) -> bool:
+    if wanted == "all":
+        return True
+    names = (instrument.symbol, instrument.venue_symbol)
+    return any(fnmatchcase(name, wanted) or name == wanted for name in names)
+
+
+def _explain_unknown(venue: Venue, wanted: str, candidates: Sequence[Instrument]) -> str:
+    key = f"venues.{venue.name}.instruments"
+    if not candidates:
+        return f"{key}: {venue.title} lists no instruments in the chosen markets"
+    near = difflib.get_close_matches(wanted.upper(), [instrument.symbol for instrument in candidates], n=3, cutoff=0.5)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    return f"{key}: {wanted!r} matches none of the {len(candidates)} instruments of {venue.title}{hint}"
+
+
+def _check(key: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{key}: {name!r} is not there (allowed: {', '.join(allowed)}){hint}")
