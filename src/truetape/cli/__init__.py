@@ -33,13 +33,16 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="truetape")
 def cli() -> None:
-    """Record markets, lose nothing silently, query everything."""
+    """Record markets, lose nothing silently, query everything.
+
+    Anywhere on the line, --debug shows where an internal error came from.
+    """
 
 
 def main() -> None:
     """Run a command; every error is one line and an exit code."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

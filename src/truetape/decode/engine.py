@@ -1,6 +1,6 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
-from itertools import count
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -71,50 +71,61 @@ class Engine:
         if batch.offset < self._offset:
             raise TapeError(f"decoding stands at offset {self._offset}, got a batch that begins at {batch.offset}")
         data = batch.data
-        sources, codes = _list_sources(data)
-        handlers = [self._find_handler(source) for source in sources]
-        rows = self._rows
-        received = data.column("received_ns").to_pylist()
-        kinds = data.column("kind").to_pylist()
-        payloads = iter_payloads(batch)
-        spoken: dict[int, list[int]] = {}
-        decoded = control = 0
-        sample = batch.offset + -batch.offset % SAMPLE_EVERY
-        for offset, payload, at, kind, code in zip(count(batch.offset), payloads, received, kinds, codes, strict=False):
-            if kind > FrameKind.BINARY:
-                self._note_spoken(sources, spoken)
-                spoken.clear()
+        stretch = _Stretch(batch)
+        handlers = [self._find_handler(source) for source in stretch.sources]
+        metas = data.column("meta")
+        is_other = data.column("kind").to_numpy() > FrameKind.BINARY
+        is_sample = np.arange(batch.offset, batch.offset + len(data)) % SAMPLE_EVERY == 0
+        begin = 0
+        for stop in np.flatnonzero(is_other | is_sample).tolist():
+            self._take_messages(stretch, handlers, begin, stop)
+            begin = stop + 1
+            source, at = stretch.sources[stretch.codes[stop]], (stretch.received[stop], batch.offset + stop)
+            if is_other[stop]:
                 self._settle()
-                meta = data.column("meta")[offset - batch.offset].as_py()
-                is_data = self._take_other(kind, payload, meta, sources[code], (at, offset))
-                decoded += is_data is True
-                control += is_data is False
-                continue
-            try:
-                if handlers[code](payload, at, offset):
-                    decoded += 1
-                else:
-                    control += 1
-            except Exception as error:  # noqa: BLE001 - supervisor: one bad frame must not stop a venue
-                self._quarantine(sources[code], payload, (at, offset), error)
-            if rows.is_urgent:
-                rows.is_urgent = False
-                self._settle()
-            seen = spoken.get(code)
-            if seen is None:
-                spoken[code] = [at, 1]
+                kind = data.column("kind")[stop].as_py()
+                self._take_other(kind, stretch.payloads[stop], metas[stop].as_py(), source, at)
             else:
-                seen[0] = at
-                seen[1] += 1
-            if offset == sample:
-                sample += SAMPLE_EVERY
-                self._sample(sources[code], payload, (at, offset))
-        self._note_spoken(sources, spoken)
+                self._take_messages(stretch, handlers, stop, begin)
+                self._sample(source, stretch.payloads[stop], at)
+        self._take_messages(stretch, handlers, begin, len(data))
         self._settle()
         self._offset = batch.offset + len(data)
         self._tally["frames"] += len(data)
-        self._tally["decoded"] += decoded
-        self._tally["control"] += control
+
+    def _take_messages(self, stretch: "_Stretch", handlers: list[OnMessage], begin: int, end: int) -> None:
+        """Decode the messages of frames [begin, end) of a stretch, none of which is an event or an answer."""
+        # hot: bench/decode.py
+        if begin == end:
+            return
+        rows, tally = self._rows, self._tally
+        payloads, received, codes = (
+            (stretch.payloads, stretch.received, stretch.codes)
+            if end - begin == len(stretch.codes)
+            else (stretch.payloads[begin:end], stretch.received[begin:end], stretch.codes[begin:end])
+        )
+        offset = stretch.offset + begin
+        control = quarantined = 0
+        for payload, at, code in zip(payloads, received, codes, strict=True):
+            try:
+                if not handlers[code](payload, at, offset):
+                    control += 1
+            except Exception as error:  # noqa: BLE001 - supervisor: one bad frame must not stop a venue
+                self._quarantine(stretch.sources[code], payload, (at, offset), error)
+                quarantined += 1
+            if rows.is_urgent:
+                rows.is_urgent = False
+                self._settle()
+            offset += 1
+        tally["control"] += control
+        tally["quarantined"] += quarantined
+        tally["decoded"] += end - begin - control - quarantined
+        if len(stretch.sources) == 1:
+            self._lifecycle.see(stretch.sources[0], received[-1], end - begin)
+            return
+        frames = Counter(codes)
+        for code, at in dict(zip(codes, received, strict=True)).items():
+            self._lifecycle.see(stretch.sources[code], at, frames[code])
 
     def take(self) -> dict[str, pa.Table]:
         """Return everything decoded since the last call as tables, one per kind that has rows."""
@@ -187,24 +198,23 @@ class Engine:
 
     # -- one frame ----------------------------------------------------------------------------------------
 
-    def _take_other(self, kind: int, payload: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool | None:
-        """Take a request, response or event; true when it carried data, none when it was quarantined."""
+    def _take_other(self, kind: int, payload: bytes, meta: str, source: Source, at: tuple[int, int]) -> None:
+        """Take a request, response or event."""
+        is_data = False
         if kind == FrameKind.EVENT:
             self._lifecycle.handle(meta, source, at)
-            self._settle()
-            return False
-        if kind == FrameKind.REQUEST:
-            connection = self._lifecycle.connections.get(source.connection)
-            if connection is not None:
-                connection.asked += 1
-            return False
-        try:
-            return self._respond(payload, meta, source, at)
-        except Exception as error:  # noqa: BLE001 - supervisor: one bad answer must not stop a venue
-            self._quarantine(source, payload, at, error)
-            return None
-        finally:
-            self._settle()
+        elif kind == FrameKind.REQUEST:
+            self._lifecycle.ask(source)
+        else:
+            try:
+                is_data = self._respond(payload, meta, source, at)
+            except Exception as error:  # noqa: BLE001 - supervisor: one bad answer must not stop a venue
+                self._quarantine(source, payload, at, error)
+                self._tally["quarantined"] += 1
+                self._settle()
+                return
+        self._settle()
+        self._tally["decoded" if is_data else "control"] += 1
 
     def _respond(self, body: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool:
         said = msgspec.json.decode(meta or "{}", type=dict[str, Any])
@@ -235,7 +245,6 @@ class Engine:
         )  # fmt: skip
         nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
         self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence={"quarantined": reason[:100]})
-        self._tally["quarantined"] += 1
 
     def _sample(self, source: Source, payload: bytes, at: tuple[int, int]) -> None:
         """Look at one frame whole; what it was is the kind of the newest row that bears its offset."""
@@ -254,10 +263,6 @@ class Engine:
             self._lifecycle.acknowledge()
         if self._rows.counters:
             self._lifecycle.count()
-
-    def _note_spoken(self, sources: list[Source], spoken: dict[int, list[int]]) -> None:
-        for code, (at, number) in spoken.items():
-            self._lifecycle.see(sources[code], at, number)
 
     def _find_state(self, index: int, received_ns: int) -> StreamState:
         states = self._continuity.states
@@ -302,6 +307,16 @@ def _refuse(source: Source) -> OnMessage:
         raise DecodeError(f"venue {source.venue!r} is not known (allowed: {', '.join(list_venues())})")
 
     return refuse
+
+
+class _Stretch:
+    """A batch of frames taken apart into lists."""
+
+    def __init__(self, batch: FrameBatch) -> None:
+        self.offset = batch.offset
+        self.sources, self.codes = _list_sources(batch.data)
+        self.received: list[int] = batch.data.column("received_ns").to_numpy().tolist()
+        self.payloads = iter_payloads(batch)
 
 
 def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:

@@ -65,6 +65,12 @@ class Lifecycle:
         connection.frames += frames
         connection.silent = False
 
+    def ask(self, source: Source) -> None:
+        """Note that we sent something that the venue will confirm."""
+        connection = self.connections.get(source.connection)
+        if connection is not None:
+            connection.asked += 1
+
     def attach(self, stream: Stream, connection_name: str, state: StreamState) -> None:
         """Note that a connection carries a stream."""
         connection = self.connections.get(connection_name)

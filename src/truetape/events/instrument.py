@@ -42,7 +42,9 @@ class Stream(msgspec.Struct, frozen=True):
     channel: str
     symbol: str
     venue_symbol: str
+    market: str
     feed: str
+    """The feed that it was first seen on."""
 
 
 def name_spot(base: str, quote: str) -> str:

@@ -119,18 +119,23 @@ class Rows:
         self._index: dict[tuple[str, str, str, str], int] = {}
 
     def add_stream(self, venue: str, channel: str, feed: str, instrument: Instrument) -> Stream:
-        """Return the stream, adding it when new. A stream's instrument never changes."""
-        key = (venue, channel, feed, instrument.venue_symbol)
+        """Return the stream, adding it when new. Feeds of one market share it: its ids are the venue's."""
+        key = (venue, channel, instrument.market, instrument.venue_symbol)
         index = self._index.get(key)
         if index is None:
             index = self._index[key] = len(self.streams)
-            self.streams.append(Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, feed))
+            self.streams.append(Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, instrument.market, feed))
         return self.streams[index]
+
+    def find_depth(self, index: int) -> int | None:
+        """Return the levels a side of a book stream is cut to, where its subscription told; null where nothing did."""
+        depth: int | None = self.memory.get("book_depth", {}).get(str(index))
+        return depth
 
     def restore_streams(self, streams: list[Stream]) -> None:
         """Put back the streams of a checkpoint; only on an empty table."""
         self.streams.extend(streams)
-        self._index.update({(s.venue, s.channel, s.feed, s.venue_symbol): s.index for s in streams})
+        self._index.update({(s.venue, s.channel, s.market, s.venue_symbol): s.index for s in streams})
 
 
 class Scribe:
@@ -150,6 +155,10 @@ class Scribe:
     def stream(self, channel: str, feed: str, instrument: Instrument) -> Stream:
         """Return the stream of a channel and instrument; call once and keep it, not per frame."""
         return self.rows.add_stream(self.venue, channel, feed, instrument)
+
+    def cut_book(self, index: int, depth: int) -> None:
+        """Say that the venue keeps a book stream to this many levels a side, as its subscription tells."""
+        self.rows.memory.setdefault("book_depth", {})[str(index)] = depth
 
     def listed(self, market: str, venue_symbol: str) -> Instrument | None:
         """Return the instrument if a listing on this tape named it."""

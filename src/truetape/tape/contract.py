@@ -62,6 +62,9 @@ class TapeWriter(Protocol):
 class TapeReader(Protocol):
     """Read a tape from any offset, while it is being written or afterwards."""
 
+    tape_id: str
+    """What tells this tape from every other; sinks keep one checkpoint for each."""
+
     @property
     def first(self) -> int:
         """The lowest offset still on the tape."""

@@ -77,7 +77,7 @@ class FileTapeReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        check_identity(self.folder)
+        self.tape_id = check_identity(self.folder).id
         list_firsts(self.folder)
         self._cursor: Cursor | None = None
         """Where the last `read` stopped: the next one usually goes on there."""

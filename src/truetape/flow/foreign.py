@@ -1,0 +1,5 @@
+"""Foreign recordings onto a tape."""
+
+
+def import_files() -> None:
+    """Stand in."""
