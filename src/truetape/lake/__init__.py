@@ -1,1 +1,8 @@
-"""lake."""
+"""The table format every later stage reads: Delta tables, one per event kind."""
+
+from truetape.lake.digest import lake_hash
+from truetape.lake.maintenance import compact, vacuum
+from truetape.lake.reader import Lake
+from truetape.lake.rows import Rows
+
+__all__ = ["Lake", "Rows", "compact", "lake_hash", "vacuum"]

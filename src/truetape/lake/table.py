@@ -99,7 +99,7 @@ def count_rows(path: Path) -> int:
         return 0
 
 
-def store_file(table_path: Path, file: LakeFile) -> AddAction:
+def store_file(table_path: Path, file: LakeFile, *, data_change: bool = True) -> AddAction:
     """Put a data file on disk for good and give the log entry that makes it part of the table."""
     target = table_path / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def store_file(table_path: Path, file: LakeFile) -> AddAction:
         size=len(file.content),
         partition_values=file.partition,
         modification_time=clock.wall_ns() // 1_000_000,
-        data_change=True,
+        data_change=data_change,
         stats=file.statistics,
     )
 
