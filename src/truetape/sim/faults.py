@@ -43,6 +43,7 @@ ACTIONS = (
 DONE_MAX = 100_000
 """Records of what was done that are kept; the oldest go first."""
 
+_WHEN: dict[str, Literal["at", "after", "every"]] = {"at": "at", "after": "after", "every": "every"}
 _LINE = re.compile(
     r"^(?:(?P<when>at|after|every)\s+(?P<value>[\d.]+)s?\s+)?"
     r"(?:(?P<venue>[a-z][a-z_]*)\s+)??"
@@ -125,7 +126,7 @@ def parse_fault(line: str) -> Fault:
     fault = Fault(
         action=head["action"],
         venue=head["venue"] or "",
-        when=head["when"] or "at",
+        when=_WHEN[head["when"] or "at"],
         value=float(head["value"] or 0),
         pattern=rest["pattern"] or "*",
         count=int(rest["count"] or 1),
@@ -180,9 +181,8 @@ class Armed:
         self.seen += 1
         if fault.when == "at" and elapsed_s < fault.value:
             return False
-        if fault.when == "every" and self.seen % max(1, int(fault.value)) == 0:
-            self.left = fault.count
-        elif fault.when == "after" and self.seen == int(fault.value) + 1:
+        every, after = fault.when == "every", fault.when == "after"
+        if (every and self.seen % max(1, int(fault.value)) == 0) or (after and self.seen == int(fault.value) + 1):
             self.left = fault.count
         if self.left <= 0:
             return False

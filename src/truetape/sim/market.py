@@ -50,7 +50,7 @@ class Step(NamedTuple):
 
 
 class Candle(NamedTuple):
-    """Trades of one interval; volumes in size units, turnover in price × size units."""
+    """Trades of one interval; volumes in size units, turnover in price times size units."""
 
     start_us: int
     open: int
@@ -59,7 +59,7 @@ class Candle(NamedTuple):
     close: int
     volume: int
     turnover: int
-    count: int
+    trades: int
     buy_volume: int
     buy_turnover: int
     first_id: int
@@ -120,7 +120,9 @@ class Market:
 
     def _draw_size(self) -> int:
         lot = self.spec.lot
-        return max(lot, int(self._unit * self._random.random() ** 3 * 5) // lot * lot)
+        dice: float = self._random.random()
+        size: int = int(self._unit * dice * dice * dice * 5) // lot * lot
+        return max(lot, size)
 
     def step(self) -> Step:
         """Do one step and say what it did."""
@@ -173,9 +175,10 @@ class Market:
         inside = 1 + int(self._random.random() * min(room, max(8, room // 2)))
         if is_ask:
             self.ask -= inside * self._tick
-            return self.ask
-        self.bid += inside * self._tick
-        return self.bid
+        else:
+            self.bid += inside * self._tick
+        price: int = self.ask if is_ask else self.bid
+        return price
 
     def _retreat(self, changes: list[tuple[int, int, int]]) -> None:
         """Cancel the best levels of one side at once: news, which is what makes the price move."""
@@ -261,7 +264,7 @@ class Market:
             price,
             bar.volume + size,
             bar.turnover + size * price,
-            bar.count + 1,
+            bar.trades + 1,
             bar.buy_volume + bought,
             bar.buy_turnover + paid,
             bar.first_id,
@@ -357,7 +360,7 @@ def _join(left: Candle, right: Candle) -> Candle:
         right.close,
         left.volume + right.volume,
         left.turnover + right.turnover,
-        left.count + right.count,
+        left.trades + right.trades,
         left.buy_volume + right.buy_volume,
         left.buy_turnover + right.buy_turnover,
         left.first_id,

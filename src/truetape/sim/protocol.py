@@ -112,6 +112,8 @@ class FakeVenue(msgspec.Struct, frozen=True):
     """Body of an answer with this error status."""
     name_topic: Callable[[bytes], str] = lambda payload: ""
     """Topic of a recorded frame; empty when it belongs to none."""
+    name_symbol: Callable[[str], str] = lambda topic: ""
+    """Instrument of a topic."""
     find_feed: Callable[[str], str] = lambda url: ""
     """Product line of a recorded connection's URL."""
     guess_spec: Callable[[str, str], Spec | None] = lambda feed, symbol: None

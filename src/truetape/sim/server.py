@@ -6,8 +6,9 @@ Every venue is mounted under its real hosts as first part of the path (`/stream.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 from aiohttp import WSMsgType, web
 
 from truetape.errors import ConfigError
@@ -29,11 +30,22 @@ MESSAGE_BYTES_MAX = 1024 * 1024
 """A client's message may be this large."""
 
 
+class Synthetic(msgspec.Struct, frozen=True):
+    """A seeded market as the feed of the fake venues."""
+
+    seed: int = 1
+    rate: float = 50.0
+    """Events per second of market time and instrument; frames come in about the same number."""
+    speed: float = 1.0
+    """How fast market time runs."""
+    trades_max: int = TRADES_MAX
+    """Trades that each market remembers."""
+
+
 class SimServer:
     """Fake venues on loopback; `async with SimServer() as server:` then `server.url`.
 
-    `rate` is events per second of market time and instrument, `speed` how fast market time runs, `time_scale` how
-    fast the protocol's own times run (heartbeats, deadlines, lifetimes). `port=0` takes a free port.
+    `time_scale` is how fast the protocol's own times run (heartbeats, deadlines, lifetimes); `port=0` takes a free port.
     """
 
     def __init__(
@@ -41,31 +53,28 @@ class SimServer:
         port: int = 0,
         venues: Sequence[str] = (),
         *,
-        seed: int = 1,
-        rate: float = 50.0,
-        speed: float = 1.0,
+        feed: "Synthetic | Recording | None" = None,
         faults: str | tuple[Fault, ...] = (),
-        recording: Recording | None = None,
         time_scale: float = 1.0,
         host: str = "127.0.0.1",
-        trades_max: int = TRADES_MAX,
         has_limits: bool = True,
     ) -> None:
-        if not (rate > 0 and speed > 0 and time_scale > 0):
-            raise ConfigError(f"sim: rate, speed and time scale must be above 0 (got {rate}, {speed}, {time_scale})")
+        synthetic = feed if isinstance(feed, Synthetic) else Synthetic()
+        if not (synthetic.rate > 0 and synthetic.speed > 0 and time_scale > 0):
+            raise ConfigError(f"sim: rate, speed and time scale must be above 0 (got {synthetic}, {time_scale:g})")
         self._host, self._port = host, port
-        self.time = SimClock(speed)
+        self.time = SimClock(synthetic.speed)
         self.time_scale = time_scale
         self.has_limits = has_limits
         self.judge = Judge(load_faults(faults) if isinstance(faults, str) else faults, self.time)
-        self.world = World(seed, rate, self.time, self.judge, trades_max)
-        self.recording = recording
+        self.world = World(synthetic.seed, synthetic.rate, self.time, self.judge, synthetic.trades_max)
+        self.recording = feed if isinstance(feed, Recording) else None
         self._fakes = [load_fake(name) for name in (venues or list_fakes())]
         self._hosts = {host: fake for fake in self._fakes for host in (*fake.hosts, fake.name)}
         for fake in self._fakes:
             self.world.add_venue(fake)
-        if recording is not None:
-            recording.attach(self.world, self._fakes)
+        if self.recording is not None:
+            self.recording.attach(self.world, self._fakes)
         self._meter = Meter(time_scale)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -278,7 +287,7 @@ class SimServer:
         return web.Response(body=body, content_type="application/json")
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - one argument per option of the command
     port: int = 9000,
     venues: Sequence[str] = (),
     seed: int = 1,
@@ -289,19 +298,10 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     time_scale: float = 1.0,
+    on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Run the fake venues until cancelled: what `truetape sim` does."""
-    played = Recording(recording, speed) if recording else None
-    server = SimServer(
-        port,
-        venues,
-        seed=seed,
-        rate=rate,
-        speed=1.0 if recording else (speed or 1.0),
-        faults=faults,
-        recording=played,
-        host=host,
-        time_scale=time_scale,
-    )
-    async with server:
+    """Run the fake venues until cancelled: what `truetape sim` does; `on_ready` gets the URL once it listens."""
+    feed = Recording(recording, speed) if recording else Synthetic(seed, rate, speed)
+    async with SimServer(port, venues, feed=feed, faults=faults, host=host, time_scale=time_scale) as server:
+        on_ready(server.url)
         await asyncio.Event().wait()

@@ -65,7 +65,8 @@ def candle_numbers(spec: Spec, bar: Candle) -> CandleNumbers:
         digits = spec.price_digits + spec.size_digits
         width = 8 if spec.feed == "spot" else digits
         worth = [_cut(v, digits, width) for v in (bar.turnover, bar.buy_turnover)]
-    return CandleNumbers(*prices, volumes[0], worth[0], volumes[1], worth[1])
+    high, low, close = prices[1:]
+    return CandleNumbers(prices[0], high, low, close, volumes[0], worth[0], volumes[1], worth[1])
 
 
 def _cut(value: int, digits: int, width: int) -> str:
@@ -188,10 +189,7 @@ def _answer_klines(market: Market, query: Query) -> Reply:
     for bar in bars:
         n = candle_numbers(market.spec, bar)
         start, end = bar.start_us // 1000, (bar.start_us + span) // 1000 - 1
-        rows.append(
-            [start, n.open, n.high, n.low, n.close, n.volume, end, n.turnover, bar.count, n.buy_volume, n.buy_turnover]
-            + ["0"]
-        )
+        rows.append([start, *n[:5], end, n.turnover, bar.trades, n.buy_volume, n.buy_turnover, "0"])
     return _reply(rows, market.spec.feed, 2)
 
 
@@ -257,7 +255,7 @@ def _answer_day(market: Market, query: Query) -> Reply:
         "closeTime": market.now_us // 1000,
         "firstId": day.first_id,
         "lastId": day.last_id,
-        "count": day.count,
+        "count": day.trades,
     }
     return _reply(tree, spec.feed, 2)
 

@@ -230,10 +230,8 @@ def _trade_row(spec: Spec, trade: Trade) -> dict[str, object]:
 def _list_advanced_trades(market: Market, query: Query) -> dict[str, object]:
     limit, spec = query.number("limit", 100, 1000), market.spec
     start, end = query.number("start", -1), query.number("end", 1 << 40)
-    if start >= 0:
-        trades = market.trades_between(start * 1_000_000, end * 1_000_000)[-limit:]
-    else:
-        trades = market.recent(limit)
+    between = market.trades_between(start * 1_000_000, end * 1_000_000)[-limit:] if start >= 0 else None
+    trades = market.recent(limit) if between is None else between
     return {
         "trades": [_trade_row(spec, t) for t in reversed(trades)],
         "best_bid": write_short(market.bid, spec.price_digits),

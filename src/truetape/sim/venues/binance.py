@@ -99,13 +99,7 @@ class BinanceDesk:
         if not rooms:
             return
         if step.fills:
-            if self._trade in rooms:
-                for fill in step.fills:
-                    self._publish_trade(fill)
-            if self._agg in rooms:
-                self._publish_aggregate(step.fills)
-            if step.fills[0].is_liquidation:
-                self._publish_liquidation(step.fills)
+            self._publish_fills(step.fills)
         if step.is_top and self._ticker in rooms:
             self._publish_ticker(step.at_us // 1000)
         for topic in self._partials:
@@ -123,6 +117,16 @@ class BinanceDesk:
 
     def _send(self, topic: str, data: str, first: int = -1, last: int = -1) -> None:
         self.hub.publish(topic, f'{{"stream":"{topic}","data":{data}}}'.encode(), first, last)
+
+    def _publish_fills(self, fills: tuple[Trade, ...]) -> None:
+        rooms = self.hub.rooms
+        if self._trade in rooms:
+            for fill in fills:
+                self._publish_trade(fill)
+        if self._agg in rooms:
+            self._publish_aggregate(fills)
+        if fills[0].is_liquidation:
+            self._publish_liquidation(fills)
 
     def _publish_trade(self, fill: Trade) -> None:
         spec, ms = self.spec, fill.at_us // 1000
@@ -270,7 +274,7 @@ class BinanceDesk:
         return (
             f'{{"e":"kline","E":{ms},"s":"{symbol}","k":{{"t":{start},"T":{start + INTERVALS_US[interval] // 1000 - 1},'
             f'"s":"{symbol}","i":"{interval}","f":{bar.first_id},"L":{bar.last_id},"o":"{n.open}","c":"{n.close}",'
-            f'"h":"{n.high}","l":"{n.low}","v":"{n.volume}","n":{bar.count},"x":{"true" if is_final else "false"},'
+            f'"h":"{n.high}","l":"{n.low}","v":"{n.volume}","n":{bar.trades},"x":{"true" if is_final else "false"},'
             f'"q":"{n.turnover}","V":"{n.buy_volume}","Q":"{n.buy_turnover}","B":"0"}}}}'
         )
 
@@ -290,7 +294,7 @@ class BinanceDesk:
         else:
             data |= {"c": n.close, "Q": write_size(spec, market.recent(1)[-1].size)}
         data |= {"o": n.open, "h": n.high, "l": n.low, "v": n.volume, "q": n.turnover, "O": ms - 86_400_000, "C": ms}
-        return encode_json(data | {"F": day.first_id, "L": day.last_id, "n": day.count}).decode()
+        return encode_json(data | {"F": day.first_id, "L": day.last_id, "n": day.trades}).decode()
 
 
 class _Order(msgspec.Struct):
@@ -444,6 +448,7 @@ FAKE = FakeVenue(
     quotas={"spot": _weight(6000), "usdm": _weight(2400), "coinm": _weight(2400)},
     refuse=refuse,
     name_topic=name_topic,
+    name_symbol=lambda topic: topic.partition("@")[0].upper(),
     find_feed=find_feed,
     guess_spec=guess_spec,
 )

@@ -458,6 +458,7 @@ FAKE = FakeVenue(
     quotas={"exchange": Quota(10, 1.0), "advanced": Quota(10, 1.0)},
     refuse=refuse,
     name_topic=name_topic,
+    name_symbol=lambda topic: topic.partition(":")[2],
     find_feed=find_feed,
     guess_spec=guess_spec,
 )
