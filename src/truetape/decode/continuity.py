@@ -351,7 +351,7 @@ class Continuity:
         if book is None:
             if row[5] == BOOK_DIFF:
                 return row
-            book = state.book = Book(depth_max=venue.depth_max)
+            book = state.book = Book(depth_max=self._rows.find_depth(row[0]) or venue.depth_max)
         if row[5] == BOOK_DIFF:
             book.apply(row[9], row[10])
         else:

@@ -107,8 +107,8 @@ def tabulate_trades(rows: Sequence[TradeRow], names: _Names) -> pa.Table:
     sizes = pa.array(amount, pa.float64())
     reported = pa.array(contracts, pa.float64())
     ids = pa.array(number, pa.int64()).cast(pa.utf8())
-    if ids.null_count:
-        ids = pc.coalesce(ids, pa.array(text, pa.utf8()))
+    if ids.null_count or any(text):
+        ids = pc.coalesce(pa.array(text, pa.utf8()), ids)  # a number beside an id only counts the trades
     raw = sizes if reported.null_count == len(rows) else pc.coalesce(reported, sizes)
     inexact = find_inexact(prices) | find_inexact(raw.to_numpy(zero_copy_only=False))
     columns = _common(names, _integers(stream), pa.array(exchange, pa.int64()), _integers(received), _integers(offset))
