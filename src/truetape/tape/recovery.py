@@ -153,7 +153,7 @@ def describe_segment(path: Path, first: int, reason: str) -> SegmentInfo:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return SegmentInfo(
         first=first,
-        end=places[-1].offset + places[-1].count if places else first,
+        end=places[-1].offset + places[-1].frames if places else first,
         count=sum(place.frames for place in places),
         bytes=path.stat().st_size,
         sha256=digest,

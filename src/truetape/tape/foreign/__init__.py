@@ -1,0 +1,118 @@
+"""Put foreign recordings on a tape: one format, one file; they go on the way live frames go."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from truetape.errors import TapeError
+from truetape.tape.contract import TapeWriter
+from truetape.tape.foreign import cryptofeed, hftbacktest, plain, tardis
+from truetape.tape.foreign.lines import UNPACK_RATIO_MAX, read_lines
+from truetape.tape.foreign.origin import Origin, ReadLine, StartReading, make_event
+from truetape.tape.frame import Frame, FrameKind, Source
+
+FORMATS: dict[str, StartReading] = {
+    "hftbacktest": hftbacktest.start_reading,
+    "cryptofeed": cryptofeed.start_reading,
+    "tardis-raw": tardis.start_reading,
+    "tardis-json": tardis.start_reading_json,
+    "plain": plain.start_reading,
+}
+"""Formats of recordings, by the name a user gives."""
+
+FLUSH_EVERY_FRAMES = 2000
+
+
+def read_recording(
+    format_name: str, origin: Origin, *, skip_bad: bool = False, ratio_max: int = UNPACK_RATIO_MAX
+) -> Iterator[Frame]:
+    """Yield the frames of a foreign recording, in its order.
+
+    A bad line raises one `TapeError` that names file and line; with `skip_bad` an EVENT frame says so instead.
+    """
+    start = FORMATS.get(format_name)
+    if start is None:
+        raise TapeError(f"unknown recording format {format_name!r} (allowed: {', '.join(FORMATS)})")
+    try:
+        read_line = start(origin, lambda: read_lines(origin.path, ratio_max))
+    except ValueError as error:
+        raise TapeError(f"{origin.path}: {error}") from error
+    yield from _read_frames(read_line, origin, skip_bad=skip_bad, ratio_max=ratio_max)
+
+
+def _read_frames(read_line: ReadLine, origin: Origin, *, skip_bad: bool, ratio_max: int) -> Iterator[Frame]:
+    last = Frame(0, 0, FrameKind.EVENT, origin.venue, origin.feed or "", origin.connection, b"")
+    for number, line in enumerate(read_lines(origin.path, ratio_max), 1):
+        try:
+            frames = read_line(line)
+        except (ValueError, ArithmeticError, msgspec.MsgspecError) as error:
+            # Some formats say something with an empty line; the others mean nothing by it.
+            if not line.strip():
+                continue
+            if not skip_bad:
+                raise TapeError(f"{origin.path} line {number}: {error}") from error
+            yield make_event(last, event="bad_line", file=origin.path.name, line=number, reason=str(error))
+            continue
+        for frame in frames:
+            last = frame
+            yield frame
+
+
+def import_recording(
+    format_name: str,
+    paths: Iterable[Path],
+    venue: str,
+    writer: TapeWriter,
+    *,
+    feed: str | None = None,
+    feed_of: Callable[[str], str | None] | None = None,
+    start_ns: int | None = None,
+    skip_bad: bool = False,
+) -> list[tuple[Path, int]]:
+    """Append recordings to a tape, with `opened` and `closed` events around what has none.
+
+    Returns the frames that each file gave, without those events. Everything is durable on return.
+    """
+    counts = []
+    for path in map(Path, paths):
+        # The offset makes the name unique on this tape, however often a file is imported.
+        connection = f"import/{path.name}@{writer.next_offset}"
+        origin = Origin(path, venue, connection, feed=feed, feed_of=feed_of, start_ns=start_ns)
+        frames = read_recording(format_name, origin, skip_bad=skip_bad)
+        counts.append((path, _append_frames(frames, writer, path.name)))
+        writer.flush()
+        writer.sync()
+    return counts
+
+
+def _append_frames(frames: Iterator[Frame], writer: TapeWriter, name: str) -> int:
+    indexes: dict[Source, int] = {}
+    spoke: dict[Source, Frame] = {}
+    """Open connections and the last frame of each."""
+
+    def put(frame: Frame) -> None:
+        source = Source(frame.venue, frame.feed, frame.connection)
+        if source not in indexes:
+            indexes[source] = writer.register(source)
+        writer.append(indexes[source], frame.received_ns, frame.monotonic_ns, frame.kind, frame.payload, frame.meta)
+
+    count = 0
+    for frame in frames:
+        source = Source(frame.venue, frame.feed, frame.connection)
+        event = msgspec.json.decode(frame.meta).get("event") if frame.kind == FrameKind.EVENT else None
+        if event == "closed":
+            spoke.pop(source, None)
+        elif event == "opened":
+            spoke[source] = frame
+        elif frame.kind in (FrameKind.TEXT, FrameKind.BINARY):
+            if source not in spoke:
+                put(make_event(frame, event="opened", file=name))
+            spoke[source] = frame
+        put(frame)
+        count += 1
+        if count % FLUSH_EVERY_FRAMES == 0:
+            writer.flush()
+    for frame in spoke.values():
+        put(make_event(frame, event="closed", reason="end of recording", file=name))
+    return count
