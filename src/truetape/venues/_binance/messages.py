@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from truetape.events.number import Id, Moment, Real, Size
+
 Body = TypeVar("Body")
 
 
@@ -17,17 +19,17 @@ class Frame(msgspec.Struct, Generic[Body], gc=False):
     data: Body
 
 
-Side = list[tuple[float, float]]
+Side = list[tuple[Size, Size]]
 """Levels of one side: (price, absolute size)."""
 
 
 class Trade(msgspec.Struct, gc=False):
     """`trade`, and `blockTrade` of spot."""
 
-    t: int
-    p: float
-    q: float
-    T: int
+    t: Id
+    p: Size
+    q: Size
+    T: Moment
     m: bool
     X: str = "MARKET"
 
@@ -35,104 +37,104 @@ class Trade(msgspec.Struct, gc=False):
 class Aggregate(msgspec.Struct, gc=False):
     """`aggTrade`; a recording of 2019 lacks `a`."""
 
-    p: float
-    q: float
-    T: int
+    p: Size
+    q: Size
+    T: Moment
     m: bool
-    a: int | None = None
+    a: Id | None = None
 
 
 class Depth(msgspec.Struct, gc=False):
     """`depthUpdate`; `T` and `pu` on futures only."""
 
-    E: int
-    U: int
-    u: int
+    E: Moment
+    U: Id
+    u: Id
     b: Side
     a: Side
-    T: int = 0
-    pu: int | None = None
+    T: Moment = 0
+    pu: Id | None = None
 
 
 class Picture(msgspec.Struct, gc=False, rename={"u": "lastUpdateId", "b": "bids", "a": "asks"}):
     """A REST book, and spot's partial depth: no time on spot."""
 
-    u: int
+    u: Id
     b: Side
     a: Side
-    E: int = 0
-    T: int = 0
+    E: Moment = 0
+    T: Moment = 0
 
 
 class Quote(msgspec.Struct, gc=False):
     """`bookTicker`; no time on spot."""
 
-    u: int
-    b: float
-    B: float
-    a: float
-    A: float
-    T: int = 0
+    u: Id
+    b: Size
+    B: Size
+    a: Size
+    A: Size
+    T: Moment = 0
 
 
 class Bar(msgspec.Struct, gc=False):
     """The `k` of `kline`: on COIN-M `v` counts contracts and `q` the base coin."""
 
-    t: int
+    t: Moment
     i: str
-    o: float
-    h: float
-    l: float  # noqa: E741  the venue's name
-    c: float
-    v: float
-    n: int
+    o: Size
+    h: Size
+    l: Size  # noqa: E741  the venue's name
+    c: Size
+    v: Size
+    n: Id
     x: bool
-    q: float
-    V: float
-    Q: float
+    q: Size
+    V: Size
+    Q: Size
 
 
 class Kline(msgspec.Struct, gc=False):
     """`kline`."""
 
-    E: int
+    E: Moment
     k: Bar
 
 
 class Ticker(msgspec.Struct, gc=False):
     """`24hrTicker`; bid and ask on spot only."""
 
-    E: int
-    c: float
-    Q: float
-    o: float
-    h: float
-    l: float  # noqa: E741  the venue's name
-    v: float
-    q: float
-    b: float | None = None
-    a: float | None = None
+    E: Moment
+    c: Size
+    Q: Size
+    o: Size
+    h: Size
+    l: Size  # noqa: E741  the venue's name
+    v: Size
+    q: Size
+    b: Size | None = None
+    a: Size | None = None
 
 
 class Mark(msgspec.Struct, gc=False):
     """`markPriceUpdate`; delivery contracts have no rate: `r` empty or absent, `T` 0."""
 
-    E: int
-    p: float
-    i: float | None = None
+    E: Moment
+    p: Size
+    i: Size | None = None
     r: str = ""
-    T: int = 0
+    T: Moment = 0
 
 
 class Order(msgspec.Struct, gc=False):
     """The `o` of `forceOrder`."""
 
     S: str
-    p: float
-    ap: float
+    p: Size
+    ap: Size
     X: str
-    z: float
-    T: int
+    z: Size
+    T: Moment
 
 
 class Force(msgspec.Struct, gc=False):
@@ -144,10 +146,10 @@ class Force(msgspec.Struct, gc=False):
 class Print(msgspec.Struct, gc=False):
     """REST trade."""
 
-    id: int
-    price: float
-    qty: float
-    time: int
+    id: Id
+    price: Size
+    qty: Size
+    time: Moment
     isBuyerMaker: bool
 
 
@@ -155,54 +157,55 @@ class Interest(msgspec.Struct, gc=False):
     """REST open interest; the oldest recordings have no time."""
 
     symbol: str
-    openInterest: float
-    time: int = 0
+    openInterest: Size
+    time: Moment = 0
 
 
 class Premium(msgspec.Struct, gc=False):
     """REST premium index: the polled form of `markPriceUpdate`."""
 
     symbol: str
-    markPrice: float
-    time: int
-    indexPrice: float | None = None
+    markPrice: Size
+    time: Moment
+    indexPrice: Size | None = None
     lastFundingRate: str = ""
-    nextFundingTime: int = 0
+    nextFundingTime: Moment = 0
 
 
 class Funding(msgspec.Struct, gc=False):
     """REST funding history: one settlement."""
 
     symbol: str
-    fundingRate: float
-    fundingTime: int
+    fundingRate: Real
+    fundingTime: Moment
 
 
 class FundingInfo(msgspec.Struct, gc=False):
     """REST list of symbols with their own funding interval or caps."""
 
     symbol: str
-    fundingIntervalHours: float
+    fundingIntervalHours: Size
 
 
 class DayTicker(msgspec.Struct, gc=False):
     """REST 24-hour statistics; `baseVolume` on COIN-M, where `volume` counts contracts."""
 
     symbol: str
-    closeTime: int
-    lastPrice: float
-    lastQty: float
-    openPrice: float
-    highPrice: float
-    lowPrice: float
-    volume: float
-    quoteVolume: float | None = None
-    baseVolume: float | None = None
-    bidPrice: float | None = None
-    askPrice: float | None = None
+    closeTime: Moment
+    lastPrice: Size
+    lastQty: Size
+    openPrice: Size
+    highPrice: Size
+    lowPrice: Size
+    volume: Size
+    quoteVolume: Size | None = None
+    baseVolume: Real | None = None
+    """Below zero in a recording of June 2020."""
+    bidPrice: Size | None = None
+    askPrice: Size | None = None
 
 
-BarRow = tuple[int, float, float, float, float, float, int, float, int, float, float, Any]
+BarRow = tuple[Moment, Size, Size, Size, Size, Size, Moment, Size, Id, Size, Size, Any]
 """REST kline: open time, o, h, l, c, v, close time, q, n, V, Q, ignore."""
 
 
@@ -222,7 +225,7 @@ class Envelope(msgspec.Struct, gc=False):
     o: msgspec.Raw = NOTHING
     id: msgspec.Raw = NOTHING
     result: msgspec.Raw = NOTHING
-    code: int | None = None
+    code: Id | None = None
     msg: str | None = None
     error: msgspec.Raw = NOTHING
 
@@ -236,5 +239,5 @@ class Subject(msgspec.Struct, gc=False):
 class Error(msgspec.Struct, gc=False):
     """The venue's refusal, alone or under `error`."""
 
-    code: int
+    code: Id
     msg: str

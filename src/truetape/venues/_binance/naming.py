@@ -8,12 +8,13 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_perpetual, name_spot
+from truetape.events.number import Moment, Size
 
 QUOTES = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDS", "USDP", "BIDR", "BVND", "IDRT", "USD1", "BKRW", "DOGE", "RLUSD",
-    "XUSD", "BFUSD", "USDE", "AEUR", "EURI", "BTC", "ETH", "BNB", "XRP", "TRX", "DOT", "PAX", "DAI", "VAI", "UST", "SOL",
+    "XUSD", "BFUSD", "USDE", "EURI", "BTC", "ETH", "BNB", "XRP", "TRX", "DOT", "PAX", "DAI", "VAI", "UST", "SOL",
     "EUR", "TRY", "GBP", "AUD", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN", "CZK", "COP", "IDR",
-    "KZT",
+    "KZT", "GYEN",
 )  # fmt: skip
 """Quote assets of binance.com, seen in its listings or documented."""
 
@@ -38,9 +39,10 @@ def name_instrument(venue: str, market: str, symbol: str, quotes: tuple[str, ...
 
 
 def _split_pair(pair: str, quotes: tuple[str, ...]) -> tuple[str, str]:
-    """Split BTCUSDT at the longest quote asset that fits."""
+    """Split BTCUSDT at the longest quote asset that fits; BNBUSD is BNB-USD, not BN-BUSD, for BNB is one itself."""
     fits = [quote for quote in quotes if pair.endswith(quote) and len(pair) > len(quote)]
-    quote = max(fits, key=len, default="")
+    sure = [quote for quote in fits if pair.removesuffix(quote) in quotes]
+    quote = max(sure or fits, key=len, default="")
     return (pair.removesuffix(quote), quote) if quote else ("", "")
 
 
@@ -80,8 +82,8 @@ def _make_instrument(venue: str, market: str, symbol: str, pair: tuple[str, str]
 
 class _Filter(msgspec.Struct, gc=False):
     filterType: str
-    tickSize: float | None = None
-    stepSize: float | None = None
+    tickSize: Size | None = None
+    stepSize: Size | None = None
 
 
 class _Symbol(msgspec.Struct, gc=False):
@@ -94,8 +96,8 @@ class _Symbol(msgspec.Struct, gc=False):
     status: str | None = None
     contractStatus: str | None = None
     marginAsset: str | None = None
-    contractSize: float | None = None
-    deliveryDate: int | None = None
+    contractSize: Size | None = None
+    deliveryDate: Moment | None = None
 
 
 class _Listing(msgspec.Struct, gc=False):
