@@ -8,7 +8,7 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
-from truetape.venues.bybit.link import SIDES, Link, Makers, Side
+from truetape.venues.bybit.link import SIDES, Link, Makers, Side, divide
 from truetape.venues.bybit.ticker import Numbers, TickerWriter
 
 
@@ -60,7 +60,7 @@ def _on_trades(link: Link, symbol: str) -> OnMessage:
     def on_trades(payload: bytes, received_ns: int, offset: int) -> bool:
         for t in _TRADES.decode(payload).data:
             at = _count_us(t.timestamp) if t.trade_time_ms is None else t.trade_time_ms * 1000
-            amount, contracts = (t.size / t.price, t.size) if link.is_inverse else (t.size, None)
+            amount, contracts = (divide(t.size, t.price), t.size) if link.is_inverse else (t.size, None)
             append((index, at, received_ns, offset, None, t.trade_id, SIDES[t.side], t.price, amount, contracts, None))
         return True
 

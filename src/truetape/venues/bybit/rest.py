@@ -8,7 +8,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.rows import BOOK_FETCHED, Response
-from truetape.venues.bybit.link import SIDES, Link, Side
+from truetape.venues.bybit.link import SIDES, Link, Side, divide
 from truetape.venues.bybit.stream import name_interval
 from truetape.venues.bybit.ticker import TickerWriter, read_numbers
 
@@ -88,7 +88,7 @@ def decode_body(link: Link, response: Response) -> bool:
 
 def _read_trades(link: Link, response: Response, body: _Body) -> None:
     for t in reversed(_TRADES.decode(body.result).items):  # newest first
-        amount, contracts = (t.size / t.price, t.size) if link.is_inverse else (t.size, None)
+        amount, contracts = (divide(t.size, t.price), t.size) if link.is_inverse else (t.size, None)
         flag = "block" if t.isBlockTrade else None
         head = (link.index("trade", t.symbol), t.time * 1000, response.received_ns, response.offset)
         link.scribe.trades.append((*head, None, t.execId, SIDES[t.side], t.price, amount, contracts, flag))

@@ -105,14 +105,27 @@ def _flag_trade(trade: _Trade) -> str | None:
 def _on_trades(link: Link, symbol: str) -> OnMessage:
     if link.market == "option":
         return _on_option_trades(link)
-    index, is_inverse = link.index("trade", symbol), link.is_inverse
-    append, decode, sides = link.scribe.trades.append, _TRADES.decode, SIDES
+    if link.is_inverse:
+        return _on_inverse_trades(link, symbol)
+    index, append = link.index("trade", symbol), link.scribe.trades.append
+    decode, sides, name_flag = _TRADES.decode, SIDES, _flag_trade
 
     def on_trades(payload: bytes, received_ns: int, offset: int) -> bool:
         for t in decode(payload).data:
-            amount, contracts = (t.v / t.p, t.v) if is_inverse else (t.v, None)
-            flag = _flag_trade(t) if t.BT or t.RPI else None
-            append((index, t.T * 1000, received_ns, offset, None, t.i, sides[t.S], t.p, amount, contracts, flag))
+            flag = name_flag(t) if t.BT or t.RPI else None
+            append((index, t.T * 1000, received_ns, offset, None, t.i, sides[t.S], t.p, t.v, None, flag))
+        return True
+
+    return on_trades
+
+
+def _on_inverse_trades(link: Link, symbol: str) -> OnMessage:
+    index, append = link.index("trade", symbol), link.scribe.trades.append
+
+    def on_trades(payload: bytes, received_ns: int, offset: int) -> bool:
+        for t in _TRADES.decode(payload).data:
+            head = (index, t.T * 1000, received_ns, offset)
+            append((*head, None, t.i, SIDES[t.S], t.p, divide(t.v, t.p), t.v, _flag_trade(t)))
         return True
 
     return on_trades
