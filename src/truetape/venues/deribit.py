@@ -516,11 +516,13 @@ def _read_expiry(found: re.Match[str]) -> datetime | None:
 
 def _name_combo(market: str, venue_symbol: str) -> Instrument:
     """Combos keep the venue's name: BTC-FS-30SEP22_PERP. Spreads of inverse futures count USD."""
-    pair, _, rest = venue_symbol.partition("-")
+    pair, dash, legs = venue_symbol.partition("-")
     base, _, quote = pair.partition("_")
-    is_inverse = not quote and rest.startswith("FS-")
+    is_inverse = not quote and legs.startswith("FS-")
+    if not base or not dash:
+        return Instrument("deribit", market, venue_symbol, venue_symbol, "combo")
     return Instrument(
-        "deribit", market, venue_symbol, venue_symbol, "combo", base or None, quote or "USD", is_inverse=is_inverse
+        "deribit", market, venue_symbol, venue_symbol, "combo", base, quote or "USD", is_inverse=is_inverse
     )
 
 
