@@ -17,4 +17,4 @@ def command(query: str, lake: str | None, config_path: Path, as_json: bool) -> N
     """Run a query on one snapshot of the lake; tables are named as the kinds (trade, book_change, quote, …)."""
     from truetape.lake import Lake
 
-    print_rows(Lake(find_lake(lake, config_path)).sql(query).to_pylist(), as_json=as_json)
+    print_rows(Lake(find_lake(lake, config_path)).sql(query).arrow().to_pylist(), as_json=as_json)

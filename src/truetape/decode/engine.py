@@ -316,7 +316,7 @@ class _Stretch:
         self.offset = batch.offset
         self.sources, self.codes = _list_sources(batch.data)
         self.received: list[int] = batch.data.column("received_ns").to_numpy().tolist()
-        self.payloads = iter_payloads(batch)
+        self.payloads = iter_payloads(batch.data)
 
 
 def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:

@@ -1,6 +1,7 @@
 """`record`: one process collects onto the tape, another carries the tape into the sinks; this one watches both."""
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -133,8 +134,8 @@ def _send(process: Process, message: msgspec.Struct) -> None:
         process.stdin.write(write_line(message))
 
 
-async def record(settings: Settings, stop: asyncio.Event, on_status: OnStatus) -> LiveStatus:
-    """Record what the settings say until `stop` is set; return the last status.
+async def record(settings: Settings, on_status: OnStatus, duration_s: float | None = None) -> LiveStatus:
+    """Record what the settings say until SIGINT or SIGTERM, or for so long; return the last status.
 
     Raises ConfigError before anything starts when nothing would be recorded.
     """
@@ -142,4 +143,10 @@ async def record(settings: Settings, stop: asyncio.Event, on_status: OnStatus) -
         raise ConfigError(
             "venues: nothing to record (allowed: one section per venue); `truetape init` writes an example"
         )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if duration_s is not None:
+        loop.call_later(duration_s, stop.set)
     return await Recording(settings, on_status).run(stop)

@@ -1,7 +1,5 @@
 """The lines that `record` and its two child processes send each other: JSON, one message a line."""
 
-from typing import Any
-
 import msgspec
 
 from truetape.config import Settings
@@ -57,6 +55,18 @@ class ViewStatus(msgspec.Struct, frozen=True, tag=True):
     streams: list[StreamStatus]
 
 
+class ConnectionLine(msgspec.Struct, frozen=True):
+    """One connection of the collector."""
+
+    venue: str
+    feed: str
+    state: str
+    frames: int
+    age_s: float | None
+    topics: int
+    reason: str
+
+
 class TapeStatus(msgspec.Struct, frozen=True, tag=True):
     """How the collector is doing."""
 
@@ -64,7 +74,8 @@ class TapeStatus(msgspec.Struct, frozen=True, tag=True):
     durable: int
     held_bytes: int
     dropped_frames: int
-    connections: list[dict[str, Any]]
+    connections: list[ConnectionLine]
+    troubles: list[str]
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

@@ -40,7 +40,7 @@ def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None
             engine.feed(batch)
             engine.take()
             engine.take_wishes()
-        stored = sink.stored()
+        stored = {kind: count for kind, count in sink.stored().items() if count}
         end = reader.end
     finally:
         sink.close()

@@ -4,13 +4,25 @@ import asyncio
 import gc
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from truetape.collect import CollectorStatus, collect
 from truetape.config import Settings
 from truetape.errors import TruetapeError
 from truetape.events.wish import Wish
-from truetape.flow.message import Begin, Done, Failed, Finish, Grant, TapeStatus, read_to_child, write_line
+from truetape.flow.message import (
+    Begin,
+    ConnectionLine,
+    Done,
+    Failed,
+    Finish,
+    Grant,
+    TapeStatus,
+    read_to_child,
+    write_line,
+)
 from truetape.tape import TapeSettings, open_writer
 
 WISHES_MAX = 1000
@@ -43,8 +55,11 @@ async def _iterate(wishes: "asyncio.Queue[Wish]") -> AsyncIterator[Wish]:
 
 def _report(status: CollectorStatus) -> None:
     recorder = status.recorder
-    connections = [{"name": c.name, "state": c.state, "frames": c.frames, "bytes": c.bytes} for c in status.connections]
-    _say(TapeStatus(recorder.end, recorder.durable, recorder.held_bytes, recorder.dropped_frames, connections))
+    lines = [
+        ConnectionLine(c.venue, c.feed, c.state, c.frames, c.age_s, c.topics, c.reason) for c in status.connections
+    ]
+    troubles = [f"{v.venue}: {v.reason}" for v in status.venues if v.reason]
+    _say(TapeStatus(recorder.end, recorder.durable, recorder.held_bytes, recorder.dropped_frames, lines, troubles))
 
 
 async def _run(settings: Settings) -> None:
@@ -63,6 +78,16 @@ async def _run(settings: Settings) -> None:
         writer.close()
 
 
+def _tell(error: BaseException) -> str:
+    """Say in one line what went wrong and where."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, TruetapeError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
 def main() -> None:
     """Run as a child: settings come on standard input, what happens goes to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
@@ -74,6 +99,9 @@ def main() -> None:
     except TruetapeError as error:
         _say(Failed(str(error), is_fatal=True))
         sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
+        _say(Failed(_tell(error), is_fatal=True))
+        sys.exit(3)
     _say(Done())
 
 

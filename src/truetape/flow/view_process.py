@@ -6,13 +6,15 @@ import queue
 import signal
 import sys
 import threading
+import traceback
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from truetape import clock
 from truetape.config import Settings
-from truetape.errors import SinkError, TapeError, TruetapeError
+from truetape.errors import SinkError, TruetapeError
 from truetape.events.wish import Wish
 from truetape.flow.message import (
     Begin,
@@ -108,8 +110,10 @@ class Watch:
 
 
 def _listen(inbox: "queue.Queue[ToChild]") -> None:
-    for line in sys.stdin.buffer:
-        inbox.put(read_to_child(line))
+    # Unbuffered: a thread blocked in a buffered read would keep the interpreter from ending.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+        for line in lines:
+            inbox.put(read_to_child(line))
     inbox.put(Finish())  # the parent is gone
 
 
@@ -168,21 +172,35 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> None:
     _say(Done(status.counts))
 
 
+def _tell(error: BaseException) -> str:
+    """Say in one line what went wrong and where."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, TruetapeError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
 def main() -> None:
     """Run as a child: settings come on standard input, what happens goes to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
     os.nice(NICENESS)
     gc.disable()  # rows hold no cycles; collections over a million tuples cost more than they free
     pa.set_cpu_count(1)  # the other core belongs to the recorder
-    begin = read_to_child(sys.stdin.buffer.readline())
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+        begin = read_to_child(lines.readline())
     assert isinstance(begin, Begin)
     inbox: queue.Queue[ToChild] = queue.Queue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
     try:
         run_views(begin.settings, inbox)
-    except (TapeError, TruetapeError) as error:
+    except TruetapeError as error:
         _say(Failed(str(error), is_fatal=True))
         sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
+        _say(Failed(_tell(error), is_fatal=True))
+        sys.exit(3)
 
 
 if __name__ == "__main__":

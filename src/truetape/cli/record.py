@@ -1,0 +1,36 @@
+"""Record until stopped."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, tape_option
+
+
+@click.command("record")
+@config_option
+@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
+@tape_option
+@click.option("--sink", "sinks", multiple=True, help="Instead of the sinks in the settings.")
+@click.option("--plain", is_flag=True, help="Log lines instead of the live table.")
+def command(config_path: Path, duration: float | None, tape: str | None, sinks: tuple[str, ...], plain: bool) -> None:
+    """Record what the settings say; Ctrl-C or SIGTERM seals everything and prints a summary."""
+    import asyncio
+
+    import msgspec
+
+    from truetape.cli._live import Lines, LiveTable
+    from truetape.config import load_settings
+    from truetape.flow import record
+
+    settings = load_settings(config_path)
+    if tape:
+        settings = msgspec.structs.replace(settings, tape=tape)
+    if sinks:
+        settings = msgspec.structs.replace(settings, sinks=sinks)
+    is_live = sys.stdout.isatty() and not plain and settings.log.format != "json"
+    screen = LiveTable() if is_live else Lines(settings.log)
+    with screen:
+        status = asyncio.run(record(settings, screen.show, duration_s=duration))
+    screen.summarize(status, settings)

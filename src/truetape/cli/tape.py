@@ -1,0 +1,72 @@
+"""Look at a tape."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from truetape.cli._options import config_option, find_tape, json_option, tape_option
+from truetape.cli._output import print_json, print_rows
+
+
+@click.group("tape")
+def command() -> None:
+    """List, print and check the segments of a tape."""
+
+
+@command.command("ls")
+@tape_option
+@config_option
+@json_option
+def list_(tape: str | None, config_path: Path, as_json: bool) -> None:
+    """List segments."""
+    from truetape.tape import list_segments
+
+    segments = list_segments(find_tape(tape, config_path))
+    print_rows([msgspec.structs.asdict(segment) for segment in segments], as_json=as_json, title="segments")
+
+
+@command.command("cat")
+@tape_option
+@click.option("--offset", default=0, show_default=True, help="First offset.")
+@click.option("--count", default=20, show_default=True, help="Number of frames.")
+@click.option("--venue", help="Only frames of this venue.")
+@config_option
+def cat(tape: str | None, offset: int, count: int, venue: str | None, config_path: Path) -> None:
+    """Print frames as JSON lines; payloads that are not text come as base64."""
+    from truetape.tape import open_reader
+    from truetape.tape.frame import FrameKind
+
+    reader = open_reader(find_tape(tape, config_path))
+    shown = 0
+    for batch in reader.read(max(offset, reader.first)):
+        for position, frame in enumerate(batch.data.to_pylist()):
+            if shown == count:
+                return
+            if venue and frame["venue"] != venue:
+                continue
+            frame["kind"] = FrameKind(frame["kind"]).name.lower()
+            with contextlib.suppress(UnicodeDecodeError):  # bytes stay bytes: JSON shows them as base64
+                frame["payload"] = frame["payload"].decode()
+            print_json({"offset": batch.offset + position, **frame})
+            shown += 1
+
+
+@command.command("verify")
+@tape_option
+@config_option
+@json_option
+def verify(tape: str | None, config_path: Path, as_json: bool) -> None:
+    """Check every checksum; exits with 1 when anything is wrong."""
+    from truetape.tape import verify_tape
+
+    check = verify_tape(find_tape(tape, config_path))
+    if as_json:
+        print_json(check)
+    else:
+        click.echo(f"{'whole' if check.ok else 'DAMAGED'}: {check.frames:,} frames in {check.segments:,} segments")
+        for problem in check.problems:
+            click.echo(f"  {problem.segment}, byte {problem.byte}, offset {problem.offset}: {problem.reason}")
+    sys.exit(0 if check.ok else 1)
