@@ -15,7 +15,8 @@ class View:
         self._market, self._depth, self.interval_us = market, depth, interval_us
         self.due_us = market.now_us + interval_us
         bids, asks = market.book(depth)
-        self._sides = (dict(bids), dict(asks))
+        self.sides = (dict(bids), dict(asks))
+        """(bids, asks) as of the last frame: what a newcomer's snapshot must say."""
 
     def is_due(self, at_us: int) -> bool:
         """Say whether a frame is due; asking counts as taking it."""
@@ -29,7 +30,11 @@ class View:
         bids, asks = self._market.book(self._depth)
         changed = tuple(
             [level for level in new if old.get(level[0]) != level[1]] + [(p, 0) for p in old if p not in now]
-            for old, new, now in zip(self._sides, (bids, asks), (dict(bids), dict(asks)), strict=True)
+            for old, new, now in zip(self.sides, (bids, asks), (dict(bids), dict(asks)), strict=True)
         )
-        self._sides = (dict(bids), dict(asks))
+        self.sides = (dict(bids), dict(asks))
         return changed[0], changed[1]
+
+    def picture(self) -> tuple[list[Level], list[Level]]:
+        """Return (bids, asks) as of the last frame, best first."""
+        return list(self.sides[0].items()), list(self.sides[1].items())

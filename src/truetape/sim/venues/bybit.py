@@ -73,7 +73,10 @@ class BybitDesk:
             if depth not in self._books:
                 self._books[depth] = View(self.market, depth, DEPTHS_US[depth])
                 self._numbers[depth] = 20_000_000 + depth
-            return self._describe_book(depth, "snapshot", self.market.book(depth))
+            elif len(self.hub.rooms[topic]) == 1:  # nobody listened until now
+                self._books[depth].compare()
+                self._numbers[depth] += 1
+            return self._describe_book(depth, "snapshot", self._books[depth].picture())
         if found["interval"]:
             self._klines[topic] = found["interval"]
         elif topic == self._tickers:
