@@ -10,6 +10,7 @@ from truetape.tape.contract import (
     TapeSettings,
     TapeWriter,
 )
+from truetape.tape.folder import find_writer
 from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source
 from truetape.tape.message import iter_payloads
 from truetape.tape.opening import open_reader, open_writer
@@ -31,6 +32,7 @@ __all__ = [
     "TapeSettings",
     "TapeWriter",
     "archive_segment",
+    "find_writer",
     "iter_payloads",
     "list_segments",
     "open_reader",

@@ -17,7 +17,7 @@ from truetape.tape.folder import (
     sync_folder,
 )
 from truetape.tape.frame import FrameBatch
-from truetape.tape.message import decode_batch, encode_batch, options_for
+from truetape.tape.message import decode_batch, encode_batch, options_for, pack_names
 from truetape.tape.segment import SegmentFile, Window, scan_segment
 
 ARCHIVE_LEVEL = 9
@@ -55,7 +55,7 @@ def _write_archive(
     segment = SegmentFile(temporary, first)
     try:
         for batch in _rebatch(path, first, frames):
-            segment.write(encode_batch(batch.data, batch.offset, options), batch.data, batch.offset)
+            segment.write(encode_batch(pack_names(batch.data), batch.offset, options), batch.data, batch.offset)
         segment.finish()
         with explain_os_error(temporary, "sync"):
             os.fsync(segment.descriptor)
@@ -64,7 +64,7 @@ def _write_archive(
         os.close(segment.descriptor)
 
 
-def _read_batches(path: Path, first: int) -> Iterator[FrameBatch]:
+def _decode_batches(path: Path, first: int) -> Iterator[FrameBatch]:
     window = Window(path)
     try:
         for place in scan_segment(window, first):
@@ -80,7 +80,7 @@ def _rebatch(path: Path, first: int, frames_max: int) -> Iterator[FrameBatch]:
     """Join batches while they follow each other and are not too large together."""
     parts: list[pa.RecordBatch] = []
     start, rows, size = first, 0, 0
-    for offset, data in _read_batches(path, first):
+    for offset, data in _decode_batches(path, first):
         full = rows + data.num_rows > frames_max or size + data.nbytes > _ARCHIVE_BYTES_MAX
         if parts and (full or offset != start + rows):
             yield _join(start, parts)
@@ -99,6 +99,6 @@ def _join(offset: int, parts: list[pa.RecordBatch]) -> FrameBatch:
 
 def _compare_frames(old: Path, new: Path, first: int, frames: int) -> None:
     """Read both files again and hold every column of every frame against the other."""
-    for before, after in zip(_rebatch(old, first, frames), _read_batches(new, first), strict=True):
+    for before, after in zip(_rebatch(old, first, frames), _decode_batches(new, first), strict=True):
         if before.offset != after.offset or not before.data.equals(after.data):
             raise TapeError(f"archiving {old} changed frames at offset {before.offset}: the old file is kept")

@@ -197,3 +197,19 @@ class TapeLock:
                 self._write("")
         finally:
             os.close(self._descriptor)
+
+
+def find_writer(folder: Path) -> int | None:
+    """Return the process id of whoever writes the tape now; None when nobody does."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
+        return int(holder[0]) if holder and holder[0].isdigit() else -1
+    finally:
+        os.close(descriptor)
+    return None

@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow.compute as pc
-
 from truetape.errors import TapeError
 from truetape.tape.contract import SegmentInfo
 from truetape.tape.folder import (
@@ -18,8 +16,8 @@ from truetape.tape.folder import (
     segment_path,
     sync_folder,
 )
-from truetape.tape.message import END_OF_STREAM, SCHEMA_MESSAGE, decode_batch
-from truetape.tape.segment import Place, Window, scan_segment
+from truetape.tape.message import END_OF_STREAM, SCHEMA_MESSAGE, read_batch
+from truetape.tape.segment import Place, Window, list_venues, scan_segment
 
 OFFSET_SKIP = 1_000_000
 """Offsets left out after a power loss: readers may have seen, and acted on, frames that the disk then lost."""
@@ -143,8 +141,8 @@ def describe_segment(path: Path, first: int, reason: str) -> SegmentInfo:
         venues: set[str] = set()
         received: list[int] = []
         for place in places:
-            batch = decode_batch(window.view(place.byte, place.size))
-            venues.update(pc.unique(batch.column("venue")).to_pylist())
+            batch = read_batch(window.view(place.byte, place.size))
+            venues.update(list_venues(batch))
             edge = batch.column("received_ns")
             received = [received[0] if received else edge[0].as_py(), edge[-1].as_py()]
     finally:

@@ -4,20 +4,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from truetape.errors import TapeError
 from truetape.tape.contract import SegmentInfo
 from truetape.tape.folder import explain_os_error
-from truetape.tape.frame import FRAME_SCHEMA
 from truetape.tape.message import (
     CONTINUATION,
     END_OF_STREAM,
     PREFIX_SIZE,
     SCHEMA_MESSAGE,
+    SEGMENT_SCHEMA,
     Head,
     head_size,
     is_intact,
@@ -72,7 +71,7 @@ class SegmentFile:
         received = batch.column("received_ns")
         first = self._received[0] if self._received else received[0].as_py()
         self._received = (first, received[-1].as_py())
-        self._venues.update(pc.unique(batch.column("venue")).to_pylist())
+        self._venues.update(list_venues(batch))
 
     def finish(self) -> None:
         """Mark the end of the stream; nothing can be written after."""
@@ -92,6 +91,11 @@ class SegmentFile:
             venues=tuple(sorted(venue for venue in self._venues if venue)),
             reason=reason,
         )
+
+
+def list_venues(batch: pa.RecordBatch) -> list[str]:
+    """Return the venues in a batch of `SEGMENT_SCHEMA`."""
+    return cast("list[str]", batch.column("venue").unique().to_pylist())
 
 
 class Window:
@@ -209,7 +213,7 @@ def _is_frame_schema(message: memoryview) -> bool:
         schema = pa.ipc.read_schema(pa.py_buffer(message))
     except (pa.ArrowException, OSError):
         return False
-    return bool(schema.equals(FRAME_SCHEMA))
+    return bool(schema.equals(SEGMENT_SCHEMA))
 
 
 def _find_intact(window: Window, at: int, size: int) -> int:

@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 
 from truetape import clock
 from truetape.errors import TapeError
@@ -20,7 +19,7 @@ from truetape.tape.folder import (
     sync_folder,
 )
 from truetape.tape.frame import FrameKind, Source
-from truetape.tape.message import Row, SourceColumns, build_batch, encode_batch, options_for
+from truetape.tape.message import Row, build_batch, encode_batch, options_for
 from truetape.tape.notice import find_notice
 from truetape.tape.recovery import recover_tape
 from truetape.tape.segment import SegmentFile
@@ -38,8 +37,8 @@ class FileTapeWriter:
         create_folder(self.folder)
         check_identity(self.folder)
         self._options = options_for(self._settings.compression_level)
-        self._sources: dict[Source, int] = {}
-        self._columns: SourceColumns | None = None
+        self._indexes: dict[Source, int] = {}
+        self._sources: list[Source] = []
         self._rows: list[Row] = []
         self._room = self._settings.batch_bytes_max
         self._frames_max = self._settings.batch_frames_max
@@ -72,8 +71,9 @@ class FileTapeWriter:
 
     def register(self, source: Source) -> int:
         """Return the index that stands for `source` in `append`."""
-        index = self._sources.setdefault(source, len(self._sources))
-        self._columns = None
+        index = self._indexes.setdefault(source, len(self._indexes))
+        if index == len(self._sources):
+            self._sources.append(source)
         return index
 
     def append(
@@ -96,7 +96,7 @@ class FileTapeWriter:
             raise TapeError(f"tape {self.folder} is closed for writing")
         rows = self._rows
         if rows:
-            batch = build_batch(rows, self._source_columns())
+            batch = build_batch(rows, self._sources)
             message = encode_batch(batch, self._flushed, self._options)
             live = self._live or self._open_segment()
             live.write(message, batch, self._flushed)
@@ -145,12 +145,6 @@ class FileTapeWriter:
             if self._live:
                 os.close(self._live.descriptor)
             self._lock.release(clean)
-
-    def _source_columns(self) -> SourceColumns:
-        if self._columns is None:
-            columns = zip(*self._sources, strict=True)
-            self._columns = SourceColumns(*(pa.array(column, pa.utf8()) for column in columns))
-        return self._columns
 
     def _open_segment(self) -> SegmentFile:
         segment = SegmentFile(segment_path(self.folder, self._flushed), self._flushed)
