@@ -1,6 +1,7 @@
 """What must be true of the disk before anybody is told that data is stored."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -13,7 +14,7 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, step: Callable[[str], None]) -> None:
     """Write a file durably so that a reader finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".tmp")
@@ -21,5 +22,6 @@ def replace_file(path: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
+    step("draft")
     draft.replace(path)
     sync_folder(path.parent)

@@ -54,6 +54,7 @@ class LakeTable:
     def _open(self) -> DeltaTable:
         if self._handle is None or self._commits >= _COMMITS_PER_HANDLE_MAX:
             self._handle = open_table(self._path, self._kind)
+            self._step(f"open {self._kind.name}")
             self._commits = 0
         else:
             self._handle.update_incremental()

@@ -1,15 +1,18 @@
-"""Where rows go: one module per sink, each with `connect(location, options, tape_id)`; the folder is the registry."""
+"""Where rows go: one module per sink; the folder is the registry.
+
+A sink module has `connect(location, options, tape_id, step)` and `EXAMPLES`, the specs that open it.
+"""
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import parse_qsl
 
 from truetape.errors import ConfigError
-from truetape.sinks._contract import Sink
+from truetape.sinks._contract import Sink, Step, ignore_step
 
-__all__ = ["Sink", "list_sinks", "open_sink"]
+__all__ = ["Sink", "list_examples", "list_sinks", "open_sink"]
 
 
 def list_sinks() -> list[str]:
@@ -17,16 +20,27 @@ def list_sinks() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def open_sink(spec: str, tape_id: str) -> Sink:
-    """Open the sink a spec names, for one tape: `lake:DIR`, `csv:DIR?gzip=true`, `sqlite:FILE`, `memory:`."""
+def list_examples() -> list[str]:
+    """Give a spec for each way to open each sink, with DIR or FILE for the place."""
+    return [example for name in list_sinks() for example in _load(name).EXAMPLES]
+
+
+def open_sink(spec: str, tape_id: str, step: Step = ignore_step) -> Sink:
+    """Open the sink a spec names, for one tape: `lake:DIR`, `csv:DIR?gzip=true`, `sqlite:FILE`, `memory:`.
+
+    `step` is called with a name after each thing the sink did to the disk.
+    """
     name, separator, rest = spec.partition(":")
-    if not separator:
-        raise ConfigError(f"sink {spec!r}: write it as NAME:PLACE, for example lake:DIR")
     names = list_sinks()
     if name not in names:
         nearest = get_close_matches(name, names, 1, 0.0)[0]
         raise ConfigError(f"unknown sink {name!r} in {spec!r}; nearest is {nearest!r}; there are {', '.join(names)}")
+    if not separator:
+        raise ConfigError(f"sink {spec!r}: write it as one of {', '.join(_load(name).EXAMPLES)}")
     location, _, query = rest.partition("?")
-    options: Mapping[str, str] = dict(parse_qsl(query, keep_blank_values=True))
-    sink: Sink = importlib.import_module(f"{__name__}.{name}").connect(location, options, tape_id)
+    sink: Sink = _load(name).connect(location, dict(parse_qsl(query, keep_blank_values=True)), tape_id, step)
     return sink
+
+
+def _load(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

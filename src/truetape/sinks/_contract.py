@@ -50,6 +50,13 @@ def check_tables(tables: Mapping[str, pa.Table], checkpoint: Checkpoint) -> Iter
     return iter(checked)
 
 
+def drop_stored(rows: pa.Table, checkpoint: Checkpoint | None) -> pa.Table:
+    """Leave out rows that the checkpoint says are stored already."""
+    if checkpoint is None:
+        return rows
+    return rows.filter(pc.greater_equal(rows["tape_offset"], checkpoint.offset))
+
+
 def _check_table(kind: Kind, table: pa.Table, offset: int) -> None:
     if not table.schema.equals(kind.arrow):
         raise SinkError(

@@ -40,7 +40,7 @@ class LakeSink:
         try:
             for kind, rows in check_tables(tables, checkpoint):
                 self._tables[kind.name].append(rows, self._tape_id, checkpoint.offset)
-            replace_file(self._checkpoint, msgspec.json.encode(checkpoint))
+            replace_file(self._checkpoint, msgspec.json.encode(checkpoint), self._step)
         except (OSError, DeltaError) as error:
             raise SinkError(f"lake {self._root}: {error}") from error
         self._step("checkpoint")
@@ -54,7 +54,10 @@ class LakeSink:
         self._tables.clear()
 
 
-def connect(location: str, options: Mapping[str, str], tape_id: str) -> LakeSink:
+EXAMPLES = ("lake:DIR",)
+
+
+def connect(location: str, options: Mapping[str, str], tape_id: str, step: Step = ignore_step) -> LakeSink:
     """Open the lake in the folder `location`, made when missing."""
     check_options("lake", location, options)
-    return LakeSink(Path(location), tape_id)
+    return LakeSink(Path(location), tape_id, step)
