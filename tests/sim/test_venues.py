@@ -1,0 +1,97 @@
+"""Every fake venue against the venue file of the package: what the recorder would ask, and that it decodes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from truetape.config import rewrite_url
+from truetape.events.instrument import Instrument
+from truetape.events.rows import Response, Rows, Scribe
+from truetape.sim.server import SimServer, Synthetic
+from truetape.sim.venues import list_fakes, load_fake
+from truetape.venues import load_venue
+from truetape.venues._contract import Feed, Venue
+
+WANTED = {
+    "binance": ("BTC-USDT", "BTC-USDT-PERP", "BTC-USD-PERP"),
+    "bybit": ("BTC-USDT", "BTC-USDT-PERP", "BTC-USD-PERP"),
+    "okx": ("BTC-USDT", "BTC-USDT-PERP", "BTC-USD-PERP"),
+    "deribit": ("BTC-USD-PERP", "SOL-USDC-PERP"),
+    "coinbase": ("BTC-USD",),
+}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SimServer]:
+    # Market time runs 20 times as fast: what comes each second or minute comes soon.
+    async with SimServer(feed=Synthetic(seed=3, rate=20, speed=20), time_scale=20, has_limits=False) as running:
+        yield running
+
+
+async def fetch_listings(server: SimServer, venue: Venue) -> list[Instrument]:
+    found: list[Instrument] = []
+    async with aiohttp.ClientSession() as client:
+        for listing in venue.listings:
+            async with client.get(rewrite_url(listing.url, server.url)) as answer:
+                body = await answer.read()
+                if answer.status == 200:
+                    found += venue.read_listing(listing.url, body)
+    return found
+
+
+@pytest.mark.parametrize("name", list_fakes())
+async def test_listings_are_read_by_the_venue_file(name: str, server: SimServer) -> None:
+    found = await fetch_listings(server, load_venue(name))
+
+    listed = {(i.venue_symbol) for i in found}
+    assert listed == {spec.symbol for spec in load_fake(name).specs}
+    assert {i.symbol for i in found} >= set(WANTED.get(name, ()))
+
+
+@pytest.mark.parametrize("name", list_fakes())
+async def test_every_channel_is_published_and_decodes(name: str, server: SimServer) -> None:
+    venue = load_venue(name)
+    rows = Rows()
+    decoder = venue.make_decoder(Scribe(name, rows))
+    wanted = [i for i in await fetch_listings(server, venue) if i.symbol in WANTED[name]]
+    async with aiohttp.ClientSession() as client:
+        for feed in venue.feeds:
+            if feed.dates[1] is None:
+                await watch_feed(client, server, venue, feed, wanted, decoder.open(feed.name, feed.name))
+
+    assert rows.trades and rows.books and rows.quotes
+    assert rows.acks
+    kinds = {kind for kind, found in rows.plain.items() if found}
+    assert "error" not in kinds, rows.plain["error"]
+    if name in ("binance", "bybit", "okx", "deribit"):
+        assert {"derivative", "funding"} <= kinds
+
+
+async def watch_feed(client, server, venue, feed: Feed, wanted, on_message) -> None:
+    topics = {
+        c: [t for i in wanted if i.market == feed.market for t in venue.list_topics(feed, c, i)] for c in feed.channels
+    }
+    flat = list(dict.fromkeys(t for found in topics.values() for t in found))
+    if not flat:
+        return
+    async with client.ws_connect(rewrite_url(feed.url, server.url), max_msg_size=0) as socket:
+        for greeting in feed.greetings:
+            await socket.send_str(greeting)
+        size = feed.limits.topics_per_message_max
+        for start in range(0, len(flat), size):
+            await socket.send_str(venue.subscribe(feed, flat[start : start + size], start + 1).decode())
+        seen, data = 0, Counter[bool]()
+        while seen < 600:
+            try:
+                message = await socket.receive(timeout=2)
+            except TimeoutError:
+                break
+            assert message.type is aiohttp.WSMsgType.TEXT, message
+            data[on_message(message.data.encode(), seen, seen)] += 1
+            seen += 1
+        assert data[True] > 20, f"{feed.name}: {data}"
