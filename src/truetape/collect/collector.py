@@ -42,7 +42,6 @@ FETCHERS = 4
 """Requests to one venue under way at once."""
 START_TIMEOUT_S = 15.0
 """So long the start waits for all venues' listings, to refuse a wrong name before anything is recorded."""
-STATUS_INTERVAL_S = 1.0
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (50_000, 50, 1000)
 
@@ -71,6 +70,8 @@ class VenueCollector:
             return plan_connections(self.venue, self._settings, choose_instruments(self.venue, self._settings, listed))
         except Fatal as error:
             return error
+        except Exception as error:  # noqa: BLE001 - supervisor: one venue's bug must not stop the others
+            return explain_bug(self.venue.name, error)
 
     async def run(self, plans: tuple[ConnectionPlan, ...]) -> None:
         """Hold the planned connections and fetch what is wished, until cancelled; raises Fatal when refused."""
@@ -132,6 +133,7 @@ class Collector:
         self._wishes_dropped = 0
         self._resubscribing: set[asyncio.Task[bool]] = set()
         tuning = tuning or Tuning()
+        self._status_interval_s = tuning.status_interval_s
         limits = msgspec.structs.replace(tuning.socket, frame_bytes_max=settings.record.frame_bytes_max)
         tuning = msgspec.structs.replace(tuning, socket=limits)
         http = http or HttpOptions(body_bytes_max=settings.record.frame_bytes_max, decide=tuning.decide)
@@ -210,6 +212,8 @@ class Collector:
                 await part.run(plans)
             except* Fatal as errors:
                 refusal = find_error(errors)
+            except* Exception as errors:  # noqa: BLE001 - supervisor: a bug ends its venue only
+                refusal = refusal or explain_bug(name, errors)
         refusal = refusal or Fatal(f"venues.{name}: ended without a reason")
         part.give_up(refusal)
         return refusal
@@ -221,7 +225,7 @@ class Collector:
     async def _report_always(self, on_status: Callable[[CollectorStatus], None]) -> None:
         while True:
             on_status(self.status())
-            await asyncio.sleep(STATUS_INTERVAL_S)
+            await asyncio.sleep(self._status_interval_s)
 
     def _is_repeated(self, wish: Wish) -> bool:
         now_ns = clock.monotonic_ns()
@@ -250,6 +254,16 @@ class Collector:
                 task.add_done_callback(self._resubscribing.discard)
                 return True
         return False
+
+
+def explain_bug(venue: str, error: Exception) -> Fatal:
+    """Turn an error nobody foresaw into one that ends its venue only."""
+    first: BaseException = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    fatal = Fatal(f"venues.{venue}: {type(first).__name__}: {first}")
+    fatal.__cause__ = error
+    return fatal
 
 
 def find_error(errors: BaseExceptionGroup[Any]) -> Fatal:

@@ -9,7 +9,7 @@ import msgspec
 
 from truetape import clock
 from truetape.collect.gate import Gate
-from truetape.collect.leg import Leg
+from truetape.collect.leg import Leg, make_hooks
 from truetape.collect.plan import ConnectionPlan
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Decide, GiveUp, decide
@@ -36,6 +36,8 @@ class Tuning(msgspec.Struct, frozen=True):
     """Connections are replaced up to this, or a tenth of the lifetime, before the venue would cut them."""
     refused_handover_s: float = 300.0
     """A refused replacement is tried again after this, as long as the old connection lives."""
+    status_interval_s: float = 1.0
+    """How often the status is told."""
     socket: SocketOptions = SocketOptions()
     decide: Decide = decide
     """Retry or give up."""
@@ -155,7 +157,8 @@ class Connection:
         source = self._register(self._name)
         url = rewrite_url(feed.url, self._settings.url)
         try:
-            socket = await open_socket(url, self._recorder.take, source, self._tuning.socket, self._venue.answer)
+            hooks = make_hooks(self._recorder, source, url=feed.url, via=url, attempt=self._attempts + 1)
+            socket = await open_socket(url, self._recorder.take, source, self._tuning.socket, self._venue.answer, hooks)
         except (Transient, Refused) as error:
             note = self._recorder.note
             note(self._lane_source, "connect_failed", url=feed.url, error=str(error), attempt=self._attempts + 1)
@@ -165,7 +168,6 @@ class Connection:
         self._name = ""
         self._legs.append(leg)
         socket.ended.add_done_callback(lambda _: self._retire(leg))
-        self._recorder.note(source, "opened", url=feed.url, via=url, attempt=self._attempts + 1)
         group.create_task(leg.tend())
         await leg.begin()
         self._state, self._reason = "open", ""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -9,7 +10,7 @@ from truetape import clock
 from truetape.collect.pace import Pace
 from truetape.collect.plan import ConnectionPlan, StreamPlan, batch_topics
 from truetape.collect.recorder import Recorder
-from truetape.collect.socket import Cause, Ending, Socket
+from truetape.collect.socket import Cause, Ending, Hooks, Socket
 from truetape.errors import VenueUnreachable
 from truetape.tape.frame import FrameKind
 from truetape.venues._contract import Venue
@@ -30,8 +31,6 @@ class Leg:
         self._source = source
         self._requests = 0
         self._pace = Pace(plan.feed.limits.messages_per_second_max, 1.0)
-        socket.on_end = self._note_end
-        socket.on_answer = self._note_answer
 
     @property
     def is_open(self) -> bool:
@@ -98,25 +97,23 @@ class Leg:
         if not self.is_open:
             ending = await self.socket.ended
             raise VenueUnreachable(f"{self.name} closed while subscribing: {ending.code} {ending.reason}")
-        self._note_request(payload, purpose)
+        note_request(self._recorder, self._source, payload, purpose)
         self.socket.send(payload)
 
-    def _note_request(self, payload: bytes, purpose: str) -> None:
-        meta = msgspec.json.encode({"purpose": purpose}).decode() if purpose else ""
-        self._recorder.put(self._source, FrameKind.REQUEST, payload, meta)
 
-    def _note_answer(self, payload: bytes) -> None:
-        self._note_request(payload, "answer")
+def note_request(recorder: Recorder, source: int, payload: bytes, purpose: str) -> None:
+    """Put a message of ours on the tape; `purpose` is empty for subscriptions, which the venue confirms one by one."""
+    meta = msgspec.json.encode({"purpose": purpose}).decode() if purpose else ""
+    recorder.put(source, FrameKind.REQUEST, payload, meta)
 
-    def _note_end(self, ending: Ending) -> None:
-        self._recorder.note(
-            self._source,
-            "closed",
-            code=ending.code,
-            reason=ending.reason,
-            cause=ending.cause,
-            frames=self.socket.frames,
-        )
+
+def make_hooks(recorder: Recorder, source: int, **facts: Any) -> Hooks:
+    """Return what puts a connection's opening, end and automatic answers on the tape."""
+    return Hooks(
+        on_open=lambda: recorder.note(source, "opened", **facts),
+        on_end=lambda end: recorder.note(source, "closed", code=end.code, reason=end.reason, cause=end.cause),
+        on_answer=lambda payload: note_request(recorder, source, payload, "answer"),
+    )
 
 
 def _now_s() -> float:

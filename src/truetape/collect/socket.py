@@ -6,7 +6,7 @@ import ssl
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 from picows import (
@@ -68,6 +68,15 @@ class Ending(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Hooks(NamedTuple):
+    """Whom a socket tells what happens, at once: data may come with the handshake, before anyone could ask."""
+
+    on_open: Callable[[], None] = lambda: None
+    on_end: Callable[[Ending], None] = lambda ending: None
+    on_answer: Callable[[bytes], None] = lambda payload: None
+    """Before an answer that the venue asked for is sent."""
+
+
 class Socket(WSListener):
     """Receives one connection's messages and hands each on as a tape row."""
 
@@ -77,6 +86,7 @@ class Socket(WSListener):
         source: int,
         options: SocketOptions,
         answer: Callable[[bytes], bytes | None] | None,
+        hooks: Hooks,
     ) -> None:
         super().__init__()
         self.frames = 0
@@ -86,14 +96,11 @@ class Socket(WSListener):
         """Monotonic time of the last sign of life, pings included."""
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone."""
-        self.on_answer: Callable[[bytes], None] | None = None
-        """Told of each answer that is sent by itself."""
-        self.on_end: Callable[[Ending], None] | None = None
-        """Told how it ended, before anyone who waits for `ended`."""
         self._take = take
         self._source = source
         self._options = options
         self._answer = answer
+        self._hooks = hooks
         self._inflate: Inflater | None = None
         self._fragments: list[bytes] = []
         self._fragments_kind = _FRAME_TEXT
@@ -107,6 +114,10 @@ class Socket(WSListener):
         self._transport = transport
         self.last_ns = clock.monotonic_ns()
         self._inflate = negotiate_deflate(transport.response, self._options.frame_bytes_max)
+        # picows keeps a local failure in a future that someone must look at; we read the close codes instead.
+        self._watch = asyncio.ensure_future(transport.wait_disconnected())
+        self._watch.add_done_callback(lambda watch: watch.cancelled() or watch.exception())
+        self._hooks.on_open()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # hot: bench/collect
         """Stamp and hand on a message."""
@@ -129,8 +140,7 @@ class Socket(WSListener):
         """Say how it ended."""
         if not self.ended.done():
             ending = self._explain(transport)
-            if self.on_end is not None:
-                self.on_end(ending)
+            self._hooks.on_end(ending)
             self.ended.set_result(ending)
 
     def send(self, payload: bytes) -> None:
@@ -196,23 +206,20 @@ class Socket(WSListener):
         """Answer what the venue asks of us in a message."""
         answer = self._answer(payload) if self._answer is not None else None
         if answer is not None:
-            if self.on_answer is not None:
-                self.on_answer(answer)
+            self._hooks.on_answer(answer)
             self.send(answer)
 
     def _explain(self, transport: WSTransport) -> Ending:
         handshake = transport.close_handshake
-        received = handshake.recv if handshake else None
-        sent = handshake.sent if handshake else None
-        if sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG and received is None:
-            return Ending("frame_too_big", WSCloseCode.MESSAGE_TOO_BIG.value, sent.reason or "")
-        info = received or sent
-        cause: Cause = self._cause or ("venue" if received else "network")
+        received, sent = (handshake.recv, handshake.sent) if handshake else (None, None)
+        # Whoever closed first gave the reason; the other side only echoes it.
+        info = sent if sent and not (handshake.recv_then_sent and received) else received
         if info is None:
-            return Ending(cause, None, "connection lost")
+            return Ending(self._cause or "network", None, "connection lost")
         # A code of the application's own (3000 up) is a plain integer.
         code = info.code.value if isinstance(info.code, WSCloseCode) else int(info.code)
-        return Ending(cause, code, info.reason or "")
+        is_ours = info is sent and code == WSCloseCode.MESSAGE_TOO_BIG.value
+        return Ending(self._cause or ("frame_too_big" if is_ours else "venue"), code, info.reason or "")
 
 
 class Inflater:
@@ -266,11 +273,12 @@ async def open_socket(
     source: int,
     options: SocketOptions,
     answer: Callable[[bytes], bytes | None] | None = None,
+    hooks: Hooks = Hooks(),  # noqa: B008 - immutable
 ) -> Socket:
     """Connect; raises VenueUnreachable, RateLimited or Refused."""
 
     def make(request: WSUpgradeRequest, response: WSUpgradeResponse) -> Socket:
-        return Socket(take, source, options, answer)
+        return Socket(take, source, options, answer, hooks)
 
     try:
         async with asyncio.timeout(options.handshake_timeout_s):

@@ -1,0 +1,108 @@
+"""What to connect to and what to subscribe."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+
+from truetape.collect.plan import batch_topics, check_venue, choose_instruments, choose_listings, plan_connections
+from truetape.config import VenueSettings
+from truetape.errors import ConfigError
+from truetape.events.instrument import Instrument
+from truetape.venues._contract import Feed, Limits, Listing, Venue
+
+NewVenue = Callable[..., Venue]
+
+
+def list_instruments(*names: str, market: str = "spot") -> list[Instrument]:
+    return [Instrument("fake", market, name.replace("-", ""), name, "spot") for name in names]
+
+
+LISTED = list_instruments("BTC-USDT", "ETH-USDT", "BTC-USD", "SOL-USDT")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (("BTC-USDT",), ["BTC-USDT"]),
+        (("BTCUSDT",), ["BTC-USDT"]),
+        (("*-USDT",), ["BTC-USDT", "ETH-USDT", "SOL-USDT"]),
+        (("SOL-USDT", "BTC-*"), ["BTC-USDT", "BTC-USD", "SOL-USDT"]),
+        (("all",), ["BTC-USDT", "ETH-USDT", "BTC-USD", "SOL-USDT"]),
+    ],
+)
+def test_choose(new_venue: NewVenue, wanted: tuple[str, ...], found: list[str]) -> None:
+    chosen = choose_instruments(new_venue(), VenueSettings(instruments=wanted), LISTED)
+    assert [instrument.symbol for instrument in chosen] == found
+
+
+def test_unknown_name_names_the_nearest(new_venue: NewVenue) -> None:
+    with pytest.raises(
+        ConfigError, match=r"venues\.fake\.instruments: 'BTC-USTD' matches none .*nearest: BTC-USD, BTC-USDT"
+    ):
+        choose_instruments(new_venue(), VenueSettings(instruments=("BTC-USTD",)), LISTED)
+    with pytest.raises(ConfigError, match="lists no instruments"):
+        choose_instruments(new_venue(), VenueSettings(instruments=("all",)), [])
+
+
+def test_unknown_channel_names_what_there_is(new_venue: NewVenue) -> None:
+    check_venue(new_venue(), VenueSettings(instruments=("all",), channels=("trade",)))
+    with pytest.raises(
+        ConfigError, match=r"venues\.fake\.channels: 'trades' .*allowed: quote, trade.*did you mean trade"
+    ):
+        check_venue(new_venue(), VenueSettings(instruments=("all",), channels=("trades",)))
+    with pytest.raises(ConfigError, match=r"venues\.fake\.markets: 'swap'.*allowed: spot"):
+        check_venue(new_venue(), VenueSettings(instruments=("all",), channels=("trade",), markets=("swap",)))
+
+
+def test_topics_are_spread_over_connections(new_venue: NewVenue) -> None:
+    venue = new_venue(limits=Limits(topics_per_connection_max=3))
+    settings = VenueSettings(instruments=("all",), channels=("trade", "quote", "candle"))
+    plans = plan_connections(venue, settings, LISTED)
+    assert [(plan.number, len(plan.topics)) for plan in plans] == [(1, 3), (2, 3), (3, 2)]
+    assert [t for plan in plans for t in plan.topics][:3] == ["trade.BTCUSDT", "quote.BTCUSDT", "trade.ETHUSDT"]
+    for plan in plans:
+        assert {stream.topic for stream in plan.streams} == set(plan.topics)
+
+
+def test_topic_shared_by_channels_is_subscribed_once(new_venue: NewVenue) -> None:
+    venue = new_venue(venue_list_topics=lambda feed, channel, instrument: (f"all.{instrument.venue_symbol}",))
+    (plan,) = plan_connections(venue, VenueSettings(instruments=("all",), channels=("trade", "quote")), LISTED[:1])
+    assert plan.topics == ("all.BTCUSDT",)
+    assert [stream.channel for stream in plan.streams] == ["trade", "quote"]
+
+
+def test_feeds_that_ended_and_markets_not_chosen_are_left_out(new_venue: NewVenue) -> None:
+    base = new_venue()
+    old = msgspec.structs.replace(base.feeds[0], name="old", dates=(date(2017, 1, 1), date(2020, 1, 1)))
+    swap = msgspec.structs.replace(base.feeds[0], name="swap", market="swap")
+    listings = (*base.listings, Listing("swap", "https://fake.test/swaps"))
+    venue = msgspec.structs.replace(base, feeds=(old, base.feeds[0], swap), listings=listings)
+    listed = LISTED + list_instruments("BTC-USDT-PERP", market="swap")
+
+    def plan(**changes: Any) -> list[tuple[str, int]]:
+        settings = VenueSettings(instruments=("BTC-*",), channels=("trade",), **changes)
+        chosen = choose_instruments(venue, settings, listed)
+        return [(p.feed.name, len(p.topics)) for p in plan_connections(venue, settings, chosen)]
+
+    assert plan() == [("spot", 2), ("swap", 1)]
+    assert plan(markets=("swap",)) == [("swap", 1)]
+    only_swap = VenueSettings(instruments=("all",), markets=("swap",))
+    assert [listing.market for listing in choose_listings(venue, only_swap)] == ["swap"]
+
+
+def test_nothing_to_subscribe_is_refused(new_venue: NewVenue) -> None:
+    venue = new_venue(venue_list_topics=lambda feed, channel, instrument: ())
+    with pytest.raises(ConfigError, match="has none of the streams asked for"):
+        plan_connections(venue, VenueSettings(instruments=("all",), channels=("trade",)), LISTED)
+
+
+def test_batches_keep_to_count_and_bytes(new_venue: NewVenue) -> None:
+    feed: Feed = new_venue(limits=Limits(topics_per_message_max=10, message_bytes_max=120)).feeds[0]
+    venue = new_venue()
+    topics = [f"trade.{'X' * (i % 7)}{i}" for i in range(57)]
+    batches = batch_topics(venue, feed, topics)
+    assert [topic for batch in batches for topic in batch] == topics
+    assert all(len(batch) <= 10 and len(venue.subscribe(feed, batch, 1)) <= 120 for batch in batches)

@@ -1,0 +1,161 @@
+"""Frames reach the tape in order and in bounded memory, and what does not is declared."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from truetape.collect.recorder import ROW_OVERHEAD_BYTES, Recorder
+from truetape.config import RecordSettings
+from truetape.errors import TapeError
+from truetape.tape import writer as tape_writer
+from truetape.tape.frame import FrameKind, Source
+
+FAST = {"flush_interval_ms": 1, "fsync_interval_ms": 5, "tick_seconds": 0.02}
+
+
+@asynccontextmanager
+async def recording(tape: Any, **settings: Any) -> AsyncIterator[Recorder]:
+    recorder = Recorder(tape, RecordSettings(**{**FAST, **settings}), {"version": "1"})
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.run())
+        yield recorder
+        recorder.close("done")
+
+
+async def test_frames_arrive_in_order_between_started_and_stopped(tape: Any) -> None:
+    async with recording(tape) as recorder:
+        sources = [recorder.register(Source("v", "f", f"v/f/{n}")) for n in range(3)]
+        for number in range(5000):
+            recorder.take((sources[number % 3], number, number, 0, b"%d" % number, ""))
+            if number % 700 == 0:
+                await asyncio.sleep(0.002)
+        recorder.put(sources[1], FrameKind.REQUEST, b"ask", '{"purpose":"x"}')
+    assert [int(p) for p in tape.payloads()] == list(range(5000))
+    assert [f.connection for f in tape.frames if f.kind == FrameKind.TEXT][:4] == ["v/f/0", "v/f/1", "v/f/2", "v/f/0"]
+    events = tape.events(connection="recorder")
+    assert (events[0]["event"], events[0]["version"]) == ("started", "1")
+    assert (events[-1]["event"], events[-1]["reason"]) == ("stopped", "done")
+    assert tape.payloads(FrameKind.REQUEST) == [b"ask"]
+    assert tape.synced == len(tape.frames)
+
+
+async def test_ticks_prove_life(tape: Any) -> None:
+    async with recording(tape):
+        await tape.until(lambda: len(tape.events("tick")) >= 3)
+    assert not tape.events("clock_step")
+
+
+async def test_stalled_tape_drops_and_declares_per_connection(tape: Any) -> None:
+    async with recording(tape, buffer_frames_max=100) as recorder:
+        one, two = (recorder.register(Source("v", "f", name)) for name in ("one", "two"))
+        await tape.until(lambda: tape.events("started"))
+        tape.may_flush.clear()
+        for number in range(300):
+            recorder.take((one, 1000 + number, 0, 0, b"x" * 10, ""))
+            recorder.take((two, 1000 + number, 0, 0, b"y" * 5, ""))
+        await asyncio.sleep(0.05)
+        status = recorder.status()
+        assert status.held_frames <= 100 + 10  # notes are taken beyond the bound
+        assert status.dropped_frames > 400
+        assert not tape.events("dropped")
+        tape.may_flush.set()
+        await tape.until(lambda: len(tape.events("dropped")) == 2)
+        recorder.take((one, 5000, 0, 0, b"after", ""))
+    kept = {name: [f for f in tape.frames if f.kind == 0 and f.connection == name] for name in ("one", "two")}
+    drops = {event["connection"]: event for event in tape.events("dropped")}
+    for name, size, extra in (("one", 10, 1), ("two", 5, 0)):
+        assert len(kept[name]) - extra + drops[name]["frames"] == 300
+        assert drops[name]["bytes"] == drops[name]["frames"] * size
+        assert drops[name]["from_ns"] == kept[name][len(kept[name]) - 1 - extra].received_ns + 1
+        assert drops[name]["to_ns"] == 1299
+    assert kept["one"][-1].payload == b"after"
+
+
+async def test_bytes_are_bounded_too(tape: Any) -> None:
+    async with recording(tape, buffer_bytes_max=10_000) as recorder:
+        source = recorder.register(Source("v", "f", "one"))
+        await tape.until(lambda: tape.events("started"))
+        tape.may_flush.clear()
+        for number in range(100):
+            recorder.take((source, number, 0, 0, b"x" * 1000, ""))
+        assert recorder.status().held_bytes <= 10_000 + 4 * ROW_OVERHEAD_BYTES
+        tape.may_flush.set()
+        await tape.until(lambda: tape.events("dropped"))
+
+
+async def test_frame_larger_than_the_buffer_is_declared(tape: Any) -> None:
+    async with recording(tape, buffer_bytes_max=10_000) as recorder:
+        source = recorder.register(Source("v", "f", "one"))
+        recorder.take((source, 7, 0, 0, b"x" * 20_000, ""))
+        await tape.until(lambda: tape.events("dropped"))
+        recorder.take((source, 8, 0, 0, b"small", ""))
+    assert tape.payloads() == [b"small"]
+
+
+async def test_broken_tape_ends_with_its_error(tape: Any) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with recording(tape) as recorder:
+            source = recorder.register(Source("v", "f", "one"))
+            await tape.until(lambda: tape.events("started"))
+            tape.failure = "cannot write: No space left on device"
+            recorder.take((source, 7, 0, 0, b"x", ""))
+            await asyncio.sleep(5)
+    assert caught.group_contains(TapeError, match="No space left")
+
+
+async def test_space_that_comes_back_at_the_end_takes_what_is_known(tape: Any) -> None:
+    recorder = Recorder(tape, RecordSettings(**FAST))
+    source = recorder.register(Source("v", "f", "one"))
+    running = asyncio.create_task(recorder.run())
+    await tape.until(lambda: tape.events("started"))
+    healthy = tape.flush
+
+    def fail_once() -> None:
+        tape.flush = healthy
+        raise TapeError("No space left on device")
+
+    tape.flush = fail_once
+    recorder.take((source, 7, 0, 0, b"x", ""))
+    with pytest.raises(TapeError, match="No space"):
+        await running
+    assert tape.payloads() == [b"x"]
+    assert not tape.events("dropped")
+    assert tape.events("stopped")[0]["reason"] == "No space left on device"
+
+
+async def test_cancelled_recorder_still_writes_what_it_holds(tape: Any) -> None:
+    recorder = Recorder(tape, RecordSettings(**{**FAST, "flush_interval_ms": 10_000}))
+    source = recorder.register(Source("v", "f", "one"))
+    running = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0.01)
+    recorder.take((source, 7, 0, 0, b"x", ""))
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert tape.payloads() == [b"x"]
+    assert tape.events("stopped")[0]["reason"] == "cancelled"
+    assert tape.synced == len(tape.frames)
+
+
+async def test_real_tape_is_whole_and_durable(tmp_path: Path) -> None:
+    writer = tape_writer.FileTapeWriter(tmp_path / "tape")
+    async with recording(writer) as recorder:
+        source = recorder.register(Source("v", "f", "v/f/1"))
+        for number in range(20_000):
+            recorder.take((source, number, 0, 0, b'{"n":%d}' % number, ""))
+            if number % 1000 == 0:
+                await asyncio.sleep(0.001)
+    assert recorder.status().durable == writer.next_offset
+    writer.close()
+    payloads: list[bytes] = []
+    for path in sorted((tmp_path / "tape" / "segments").iterdir()):
+        with path.open("rb") as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                payloads += [r["payload"] for r in batch.select(["kind", "payload"]).to_pylist() if r["kind"] == 0]
+    assert [json.loads(p)["n"] for p in payloads] == list(range(20_000))
