@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from truetape.sim.market import Market, Trade
+from truetape.sim.market import Candle, Market, Trade
 from truetape.sim.spec import Spec
 from truetape.sim.world import World
 
@@ -97,6 +97,21 @@ def describe_trade(market: Market, trade: Trade) -> dict[str, object]:
     return row | ({"liquidation": "T"} if trade.is_liquidation else {})
 
 
+def describe_bar(spec: Spec, bar: Candle) -> dict[str, object]:
+    """Write a candle: volume in coins, cost in USD."""
+    amount, close = amount_of(spec, bar.volume), number_of(spec, bar.close)
+    coins, cost = (amount / close, amount) if spec.kind == "inverse" else (amount, amount * close)
+    return {
+        "tick": bar.start_us // 1000,
+        "open": number_of(spec, bar.open),
+        "high": number_of(spec, bar.high),
+        "low": number_of(spec, bar.low),
+        "close": close,
+        "volume": round(coins, 8),
+        "cost": round(cost, 2),
+    }
+
+
 def ticker_of(market: Market) -> dict[str, object]:
     """Write the ticker of a perpetual."""
     spec, digits = market.spec, 10 ** (market.spec.price_digits + 2)
@@ -167,20 +182,13 @@ def _get_order_book(market: Market, args: Args) -> dict[str, object]:
 
 
 def _get_chart(market: Market, args: Args) -> dict[str, object]:
-    spec, minutes = market.spec, _number(args, "resolution", 1)
+    span = _number(args, "resolution", 1) * 60_000_000
     end = _number(args, "end_timestamp", 1 << 50) * 1000 + 1
-    bars = list(market.bars(minutes * 60_000_000, _number(args, "start_timestamp", 0) * 1000, end))
-    cost = [amount_of(spec, b.volume) for b in bars]
-    return {
-        "close": [number_of(spec, b.close) for b in bars],
-        "cost": cost,
-        "high": [number_of(spec, b.high) for b in bars],
-        "low": [number_of(spec, b.low) for b in bars],
-        "open": [number_of(spec, b.open) for b in bars],
-        "status": "ok" if bars else "no_data",
-        "ticks": [b.start_us // 1000 for b in bars],
-        "volume": [round(c / number_of(spec, b.close), 8) for c, b in zip(cost, bars, strict=True)],
-    }
+    bars = market.bars(span, _number(args, "start_timestamp", 0) * 1000, end)
+    rows = [describe_bar(market.spec, bar) for bar in bars]
+    columns: dict[str, object] = {key: [row[key] for row in rows] for key in ("open", "high", "low", "close", "volume")}
+    columns |= {"cost": [row["cost"] for row in rows], "ticks": [row["tick"] for row in rows]}
+    return columns | {"status": "ok" if rows else "no_data"}
 
 
 def _get_funding(market: Market, args: Args) -> list[dict[str, object]]:

@@ -8,11 +8,12 @@ from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Market, Step, Trade
 from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Reply, Rules, encode_json
 from truetape.sim.spec import Spec
-from truetape.sim.venues._deribit_methods import amount_of, call, describe_trade, number_of, ticker_of
+from truetape.sim.venues._deribit_methods import amount_of, call, describe_bar, describe_trade, number_of, ticker_of
 from truetape.sim.view import View
 from truetape.sim.world import World
 
 INTERVALS_US = {"100ms": 100_000, "agg2": 1_000_000}
+CHARTS_US = {str(m): m * 60_000_000 for m in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)}
 REQUESTS_PER_SECOND_MAX = 100
 RULES = Rules()
 
@@ -35,10 +36,18 @@ class DeribitDesk:
         self._pending: dict[str, list[Trade]] = {}
         self._due_us: dict[str, int] = {}
         self._tickers: dict[str, int] = {}
+        """Channels that send whole pictures → when the next one is due."""
+        self._charts: dict[str, str] = {}
 
     def begin(self, channel: str) -> bytes:
         """Prepare a channel and return the frame that it begins with; empty when it begins with nothing."""
-        kind, _, interval = channel.partition(".")[0], "", channel.rpartition(".")[2]
+        kind, interval = channel.partition(".")[0], channel.rpartition(".")[2]
+        if kind == "chart":
+            self._charts[channel] = interval
+            return b""
+        if kind == "book" and channel.count(".") == 4:
+            self._tickers.setdefault(channel, 0)
+            return self._wrap(channel, self._describe(channel))
         if kind == "book":
             if channel not in self._views:
                 self._views[channel] = View(self.market, 10_000, INTERVALS_US[interval])
@@ -52,7 +61,7 @@ class DeribitDesk:
             self._pending.setdefault(channel, [])
             return b""
         self._tickers.setdefault(channel, 0)
-        return self._wrap(channel, self._describe(kind))
+        return self._wrap(channel, self._describe(channel))
 
     def advance(self, step: Step) -> None:
         """Publish what a step caused."""
@@ -73,7 +82,9 @@ class DeribitDesk:
             if channel in rooms and step.at_us >= due_us and (step.is_top or step.fills):
                 span = INTERVALS_US.get(channel.rpartition(".")[2], 10_000)
                 self._tickers[channel] = step.at_us - step.at_us % span + span
-                self.hub.publish(channel, self._wrap(channel, self._describe(channel.partition(".")[0])))
+                self.hub.publish(channel, self._wrap(channel, self._describe(channel)))
+        if step.is_second:
+            self._publish_charts()
 
     def _wrap(self, channel: str, data: object) -> bytes:
         params = {"channel": channel, "data": data}
@@ -115,8 +126,26 @@ class DeribitDesk:
         data |= {"instrument_name": self.spec.symbol, "change_id": self._changes[channel]}
         return self._wrap(channel, data | {"bids": levels[0], "asks": levels[1]})
 
-    def _describe(self, kind: str) -> dict[str, object]:
-        market, spec = self.market, self.spec
+    def _publish_charts(self) -> None:
+        """Send the present candle of each chart that somebody watches."""
+        for channel, minutes in self._charts.items():
+            if channel in self.hub.rooms:
+                bar = list(self.market.bars(CHARTS_US[minutes]))[-1]
+                self.hub.publish(channel, self._wrap(channel, describe_bar(self.spec, bar)))
+
+    def _describe_picture(self, channel: str) -> dict[str, object]:
+        """Write the best levels, as many as the channel's name says."""
+        bids, asks = (
+            [(number_of(self.spec, p), amount_of(self.spec, s)) for p, s in side]
+            for side in self.market.book(int(channel.split(".")[3]))
+        )
+        head = {"timestamp": self.market.now_us // 1000, "instrument_name": self.spec.symbol}
+        return {**head, "change_id": self.market.update_id, "bids": bids, "asks": asks}
+
+    def _describe(self, channel: str) -> dict[str, object]:
+        market, spec, kind = self.market, self.spec, channel.partition(".")[0]
+        if kind == "book":
+            return self._describe_picture(channel)
         digits = 10 ** (spec.price_digits + 2)
         if kind == "perpetual":
             data = {"timestamp": market.now_us // 1000, "interest": market.funding_ppb / 1e9}
@@ -214,10 +243,18 @@ class DeribitTalk:
 
     def _exists(self, channel: str) -> bool:
         parts = channel.split(".")
-        if parts[0] == "quote":
-            return len(parts) == 2 and self._world.find_spec("deribit", "main", parts[1]) is not None
-        is_known = len(parts) == 3 and parts[0] in ("trades", "book", "ticker", "perpetual")
-        return is_known and parts[2] in INTERVALS_US and self._world.find_spec("deribit", "main", parts[1]) is not None
+        match parts:
+            case ["quote", _]:
+                is_known = True
+            case ["trades" | "book" | "ticker" | "perpetual", _, interval]:
+                is_known = interval in INTERVALS_US
+            case ["book", _, "none", depth, interval]:
+                is_known = depth in ("1", "10", "20") and interval in INTERVALS_US
+            case ["chart", "trades", _, minutes]:
+                is_known = minutes in CHARTS_US
+            case _:
+                is_known = False
+        return is_known and self._world.find_spec("deribit", "main", _symbol_of(channel)) is not None
 
     def _answer(self, number: int | str | None, result: object) -> None:
         now_us = self._world.time.now_us()
@@ -242,7 +279,8 @@ class DeribitTalk:
 
 
 def _symbol_of(channel: str) -> str:
-    return channel.split(".")[1] if "." in channel else ""
+    parts = channel.removeprefix("chart.").split(".")
+    return parts[1] if len(parts) > 1 else ""
 
 
 def connect(query: Query) -> Line | None:
