@@ -157,7 +157,7 @@ def _join_assets(pair: _Pair) -> str | None:
 
 
 def _make_step(decimals: int) -> float:
-    return float(f"1e-{decimals}")
+    return float(f"1e{-decimals}")  # contracts in thousands have -3
 
 
 def _read_contract(contract: _Contract) -> Instrument:

@@ -6,6 +6,7 @@ Documented at https://docs.kraken.com/api/docs/websocket-v2/.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
@@ -182,7 +183,16 @@ def _read_levels(raw: msgspec.Raw) -> list[tuple[str, str]]:
     levels: list[tuple[str, str]] = _LEVEL.findall(text)
     if len(levels) == text.count("{"):
         return levels
-    return [(str(level.price, "ascii"), str(level.qty, "ascii")) for level in _LEVELS.decode(raw)]
+    return [(_write_plainly(level.price), _write_plainly(level.qty)) for level in _LEVELS.decode(raw)]
+
+
+def _write_plainly(number: msgspec.Raw) -> str:
+    """Return a number's digits without exponent."""
+    text = str(number, "ascii")
+    try:
+        return format(Decimal(text), "f")
+    except InvalidOperation:
+        raise DecodeError(f"{text[:30]} is not a number", "$.data[...]") from None
 
 
 def _take_trades(link: Link) -> OnMessage:
