@@ -21,22 +21,21 @@ class Replayed:
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(reason, payload or URL) of each frame that did not decode."""
 
-    def count(self, channel: str, feed: str | None = None) -> int:
+    def count(self, channel: str) -> int:
         """Count rows of a channel."""
-        return len(self.pick(channel, feed))
+        return len(self.pick(channel))
 
-    def pick(self, channel: str, feed: str | None = None) -> list[tuple]:
+    def pick(self, channel: str) -> list[tuple]:
         """Return the rows of a channel, in order."""
         lists = {"trade": self.rows.trades, "book_change": self.rows.books, "quote": self.rows.quotes}
-        rows = lists.get(channel, self.rows.plain.get(channel, []))
-        return rows if feed is None else [row for row in rows if self.rows.streams[row[0]].feed == feed]
+        return lists.get(channel, self.rows.plain.get(channel, []))
 
     def group(self, channel: str) -> dict[tuple[str, str], list[tuple]]:
-        """Return the rows of a channel by (feed, venue_symbol)."""
+        """Return the rows of a channel by (market, venue_symbol)."""
         groups: dict[tuple[str, str], list[tuple]] = {}
         for row in self.pick(channel):
             stream = self.rows.streams[row[0]]
-            groups.setdefault((stream.feed, stream.venue_symbol), []).append(row)
+            groups.setdefault((stream.market, stream.venue_symbol), []).append(row)
         return groups
 
 

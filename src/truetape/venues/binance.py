@@ -43,7 +43,6 @@ FEEDS = (
 )  # fmt: skip
 
 _FUTURES = ("usdm-public", "usdm", "coinm")
-_TRADES = tuple(feed.name + product for feed in FEEDS for product in ("", "-aggregate", "-block"))
 
 
 def name_instrument(market: str, venue_symbol: str) -> Instrument:
@@ -91,7 +90,7 @@ VENUE = Venue(
         Listing("coinm", "https://dapi.binance.com/dapi/v1/exchangeInfo", 1),
     ),
     continuity=(
-        Continuity("trade", "step", _TRADES),
+        Continuity("trade", "step"),
         Continuity("book_change", "range", ("spot",), recovery="fetch", splice="spot"),
         Continuity("book_change", "chain", _FUTURES, recovery="fetch", splice="futures"),
         Continuity("quote", "monotone"),

@@ -50,7 +50,7 @@ VENUE = Venue(
     rest=Rest(weight_per_minute_max=1200, weight_header="X-MBX-USED-WEIGHT-1M", ban_default_s=120.0),
     listings=(Listing("spot", "https://api.binance.us/api/v3/exchangeInfo", 10),),
     continuity=(
-        Continuity("trade", "step", ("spot", "spot-aggregate")),
+        Continuity("trade", "step"),
         Continuity("book_change", "range", recovery="fetch", splice="spot"),
         Continuity("quote", "monotone"),
     ),

@@ -6,6 +6,7 @@ A handler takes the combined frame; the names inside messages are the venue's (s
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 from msgspec.json import Decoder
 
 from truetape.events.instrument import Instrument
@@ -35,7 +36,10 @@ class Place(NamedTuple):
 
     def number(self, channel: str, product: str = "") -> int:
         """Return the index of the stream of a channel; `product` tells apart what shares a channel but not its ids."""
-        return self.scribe.stream(channel, self.feed + product, self.instrument).index
+        instrument = self.instrument
+        if product:
+            instrument = msgspec.structs.replace(instrument, market=f"{instrument.market}-{product}")
+        return self.scribe.stream(channel, self.feed, instrument).index
 
 
 def wrap(body: bytes) -> bytes:
@@ -96,7 +100,7 @@ def make_trade(place: Place) -> OnMessage:
 def make_block_trade(place: Place) -> OnMessage:
     """Handle `blockTrade` of spot: its ids are a space of their own, so a stream of their own."""
     decode = Decoder(m.Frame[m.Trade], strict=False).decode
-    append, index = place.scribe.trades.append, place.number("trade", "-block")
+    append, index = place.scribe.trades.append, place.number("trade", "block")
 
     def on_block_trade(payload: bytes, received_ns: int, offset: int) -> bool:
         t = decode(payload).data
@@ -110,7 +114,7 @@ def make_block_trade(place: Place) -> OnMessage:
 def make_aggregate(place: Place) -> OnMessage:
     """Handle `aggTrade`: a stream of its own, for its ids are another space than the trades' they merge."""
     decode = Decoder(m.Frame[m.Aggregate], strict=False).decode
-    append, index, unit = place.scribe.trades.append, place.number("trade", "-aggregate"), place.unit
+    append, index, unit = place.scribe.trades.append, place.number("trade", "aggregate"), place.unit
 
     def on_aggregate(payload: bytes, received_ns: int, offset: int) -> bool:
         t = decode(payload).data

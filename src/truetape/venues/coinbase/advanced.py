@@ -6,6 +6,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from msgspec.json import Decoder
 
+from truetape.events.number import Id, Moment, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.coinbase.desk import TAKER, Desk
@@ -16,14 +17,14 @@ Event = TypeVar("Event")
 
 class _Frame(msgspec.Struct, Generic[Event], gc=False):
     timestamp: str
-    sequence_num: int
+    sequence_num: Id
     events: list[Event]
 
 
 class _Level(msgspec.Struct, gc=False):
     side: Literal["bid", "offer"]
-    price_level: float
-    new_quantity: float
+    price_level: Size
+    new_quantity: Size
 
 
 class _Levels(msgspec.Struct, gc=False):
@@ -42,9 +43,9 @@ class _LevelTimes(msgspec.Struct, gc=False):
 
 class _Trade(msgspec.Struct, gc=False):
     product_id: str
-    trade_id: int
-    price: float
-    size: float
+    trade_id: Id
+    price: Size
+    size: Size
     time: str
     side: Literal["BUY", "SELL"]
 
@@ -55,14 +56,14 @@ class _Trades(msgspec.Struct, gc=False):
 
 class _Statistics(msgspec.Struct, gc=False):
     product_id: str
-    price: float
-    volume_24_h: float
-    low_24_h: float
-    high_24_h: float
-    best_bid: float
-    best_ask: float
-    best_bid_quantity: float
-    best_ask_quantity: float
+    price: Size
+    volume_24_h: Size
+    low_24_h: Size
+    high_24_h: Size
+    best_bid: Size
+    best_ask: Size
+    best_bid_quantity: Size
+    best_ask_quantity: Size
 
 
 class _Tickers(msgspec.Struct, gc=False):
@@ -73,12 +74,12 @@ class _Candle(msgspec.Struct, gc=False):
     """Five minutes; `start` in seconds."""
 
     product_id: str
-    start: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
+    start: Moment
+    open: Size
+    high: Size
+    low: Size
+    close: Size
+    volume: Size
 
 
 class _Candles(msgspec.Struct, gc=False):
@@ -90,7 +91,7 @@ class _Subscriptions(msgspec.Struct, gc=False):
 
 
 class _Heartbeat(msgspec.Struct, gc=False):
-    heartbeat_counter: int
+    heartbeat_counter: Id
 
 
 _decode_level_times = Decoder(_Frame[_LevelTimes], strict=False).decode

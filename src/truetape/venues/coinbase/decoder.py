@@ -8,6 +8,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from truetape.errors import DecodeError
+from truetape.events.number import Id, Size
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import OnMessage
 from truetape.venues.coinbase import advanced, exchange
@@ -26,17 +27,17 @@ class _Kind(msgspec.Struct, gc=False):
 
 
 class _Depth(msgspec.Struct, gc=False):
-    sequence: int
-    bids: list[tuple[float, float, int]]
-    asks: list[tuple[float, float, int]]
+    sequence: Id
+    bids: list[tuple[Size, Size, Id]]
+    asks: list[tuple[Size, Size, Id]]
 
 
 class _LastTrade(msgspec.Struct, gc=False):
-    price: float
-    size: float
-    bid: float
-    ask: float
-    volume: float
+    price: Size
+    size: Size
+    bid: Size
+    ask: Size
+    volume: Size
     time: str
 
 

@@ -6,26 +6,27 @@ from typing import Literal
 import msgspec
 from msgspec.json import Decoder
 
+from truetape.events.number import Id, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.coinbase.desk import TAKER, Desk
 from truetape.venues.coinbase.times import read_time
 
-Side = list[tuple[float, float]]
+Side = list[tuple[Size, Size]]
 
 
 class _Match(msgspec.Struct, gc=False):
-    trade_id: int
+    trade_id: Id
     side: Literal["buy", "sell"]
-    size: float
-    price: float
+    size: Size
+    price: Size
     product_id: str
     time: str
 
 
 class _Change(msgspec.Struct, gc=False):
     product_id: str
-    changes: list[tuple[Literal["buy", "sell"], float, float]]
+    changes: list[tuple[Literal["buy", "sell"], Size, Size]]
     time: str
 
 
@@ -40,18 +41,18 @@ class _Ticker(msgspec.Struct, gc=False):
     """Sizes of bid and ask since 2022."""
 
     product_id: str
-    sequence: int
-    price: float
-    open_24h: float
-    volume_24h: float
-    low_24h: float
-    high_24h: float
-    best_bid: float
-    best_ask: float
+    sequence: Id
+    price: Size
+    open_24h: Size
+    volume_24h: Size
+    low_24h: Size
+    high_24h: Size
+    best_bid: Size
+    best_ask: Size
     time: str
-    last_size: float
-    best_bid_size: float | None = None
-    best_ask_size: float | None = None
+    last_size: Size
+    best_bid_size: Size | None = None
+    best_ask_size: Size | None = None
 
 
 def _make_match(desk: Desk) -> OnMessage:

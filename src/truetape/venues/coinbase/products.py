@@ -6,6 +6,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from truetape.events.instrument import Instrument, name_spot
+from truetape.events.number import Size
 from truetape.venues.coinbase.times import read_time
 
 NAME = "coinbase"
@@ -17,13 +18,13 @@ class _ExchangeProduct(msgspec.Struct, gc=False):
     id: str
     base_currency: str
     quote_currency: str
-    quote_increment: float
-    base_increment: float | None = None
+    quote_increment: Size
+    base_increment: Size | None = None
     status: str | None = None
 
 
 class _FutureDetails(msgspec.Struct, gc=False):
-    contract_size: float
+    contract_size: Size
     contract_root_unit: str
     contract_expiry: str
 
@@ -33,8 +34,8 @@ class _Product(msgspec.Struct, gc=False):
     product_type: str
     base_currency_id: str
     quote_currency_id: str
-    base_increment: float
-    price_increment: float
+    base_increment: Size
+    price_increment: Size
     status: str
     future_product_details: _FutureDetails | None = None
 
