@@ -39,18 +39,20 @@ def check_venue(venue: Venue, settings: VenueSettings) -> None:
     """Refuse channels and markets that the venue does not have; ConfigError says which it has."""
     feeds = live_feeds(venue)
     _check(f"venues.{venue.name}.markets", settings.markets, sorted({feed.market for feed in feeds}))
-    chosen = [feed for feed in feeds if not settings.markets or feed.market in settings.markets]
+    markets = _choose_markets(venue, settings)
+    chosen = [feed for feed in feeds if feed.market in markets]
     _check(f"venues.{venue.name}.channels", settings.channels, sorted({c for feed in chosen for c in feed.channels}))
 
 
 def choose_listings(venue: Venue, settings: VenueSettings) -> tuple[Listing, ...]:
     """Return the listings needed to find the instruments."""
-    return tuple(listing for listing in venue.listings if not settings.markets or listing.market in settings.markets)
+    markets = _choose_markets(venue, settings)
+    return tuple(listing for listing in venue.listings if listing.market in markets)
 
 
 def choose_instruments(venue: Venue, settings: VenueSettings, listed: Iterable[Instrument]) -> tuple[Instrument, ...]:
     """Choose by name, pattern or `all`, in listing order; ConfigError names what is nearest to an unknown one."""
-    markets = {feed.market for feed in live_feeds(venue)} & set(settings.markets or [f.market for f in venue.feeds])
+    markets = {feed.market for feed in live_feeds(venue)} & _choose_markets(venue, settings)
     candidates = [instrument for instrument in listed if instrument.market in markets]
     chosen: dict[tuple[str, str], Instrument] = {}
     for wanted in settings.instruments:
@@ -67,8 +69,9 @@ def plan_connections(
 ) -> tuple[ConnectionPlan, ...]:
     """Spread the topics of the chosen instruments and channels over as few connections as the venue allows."""
     plans: list[ConnectionPlan] = []
+    markets = _choose_markets(venue, settings)
     for feed in live_feeds(venue):
-        if settings.markets and feed.market not in settings.markets:
+        if feed.market not in markets:
             continue
         streams = _list_streams(venue, feed, settings.channels, instruments)
         topics = list(dict.fromkeys(stream.topic for stream in streams))
@@ -95,6 +98,10 @@ def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[
         else:
             batches.append(part)
     return batches
+
+
+def _choose_markets(venue: Venue, settings: VenueSettings) -> set[str]:
+    return set(settings.markets or venue.default_markets or [feed.market for feed in venue.feeds])
 
 
 def _list_streams(

@@ -140,5 +140,7 @@ class Venue(msgspec.Struct, frozen=True):
     """URL of an imported recording's connection or request → the feed it belongs to."""
     prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None
     """(bids, asks as text, best first; instrument) → checksum of the venue's own making."""
+    default_markets: tuple[str, ...] = ()
+    """Markets taken when the configuration names none; empty: all. For venues that serve one market twice."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""

@@ -113,4 +113,5 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
+    default_markets=(MARKETS["advanced"],),
 )
