@@ -4,6 +4,7 @@ Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 internal.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
 

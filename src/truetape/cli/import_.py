@@ -14,18 +14,21 @@ from truetape.cli._output import print_rows
 @click.option("--venue", required=True, help="The venue the frames came from.")
 @click.option("--feed", help="The venue's feed, where the recording does not tell it.")
 @click.option("--start", help="First receive time (ISO 8601), for recordings that have no times.")
+@click.option("--skip-bad", is_flag=True, help="Declare lines that are not of the format on the tape, and go on.")
 @tape_option
 @config_option
 @json_option
-def command(
-    format_name: str, files: tuple[Path, ...], venue: str, feed: str | None, start: str | None,
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
+    format_name: str, files: tuple[Path, ...], venue: str, feed: str | None, start: str | None, skip_bad: bool,
     tape: str | None, config_path: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
-    FORMAT: hftbacktest, cryptofeed, tardis-raw or plain.
+    FORMAT: hftbacktest, cryptofeed, tardis-raw, tardis-json or plain.
     """
     from truetape.flow import import_files
 
-    counts = import_files(format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start)
+    counts = import_files(
+        format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start, skip_bad=skip_bad
+    )
     print_rows([{"file": path.name, "frames": n} for path, n in counts], as_json=as_json)

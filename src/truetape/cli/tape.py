@@ -22,9 +22,9 @@ def command() -> None:
 @json_option
 def list_(tape: str | None, config_path: Path, as_json: bool) -> None:
     """List segments."""
-    from truetape.tape import list_segments
+    from truetape.tape import find_folder, list_segments
 
-    segments = list_segments(find_tape(tape, config_path))
+    segments = list_segments(find_folder(find_tape(tape, config_path)))
     print_rows([msgspec.structs.asdict(segment) for segment in segments], as_json=as_json, title="segments")
 
 
@@ -60,9 +60,9 @@ def cat(tape: str | None, offset: int, count: int, venue: str | None, config_pat
 @json_option
 def verify(tape: str | None, config_path: Path, as_json: bool) -> None:
     """Check every checksum; exits with 1 when anything is wrong."""
-    from truetape.tape import verify_tape
+    from truetape.tape import find_folder, verify_tape
 
-    check = verify_tape(find_tape(tape, config_path))
+    check = verify_tape(find_folder(find_tape(tape, config_path)))
     if as_json:
         print_json(check)
     else:

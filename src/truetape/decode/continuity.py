@@ -25,6 +25,8 @@ from truetape.venues import load_venue
 
 WISH_AGAIN_NS = 5_000_000_000
 """A wish that was not answered is made again after this time of the tape."""
+EPOCH_NS = 60_000_000_000
+"""Frames received so much earlier than what came before are another recording, not a clock that was put right."""
 
 
 class Continuity:
@@ -148,6 +150,10 @@ class Continuity:
 
     def _fill(self, state: StreamState, row: TradeRow, number: int) -> bool:
         """Take a late trade into a hole; false when it is a repeat."""
+        if state.gap and _is_other_epoch(state, row[2]):
+            _forget(state)
+            state.last = number
+            return True
         for i, (low, high) in enumerate(state.missing):
             if low <= number <= high:
                 gap = state.missing_gaps[i]
@@ -207,7 +213,8 @@ class Continuity:
         number = row[8]
         if number is None or state.rule.rule != "monotone":
             return False
-        if state.last is not None and number <= state.last:
+        is_old = state.last is not None and number <= state.last
+        if is_old and not (state.gap and _is_other_epoch(state, row[2])):
             return True
         state.last = number
         return False
@@ -242,31 +249,25 @@ class Continuity:
 
     def _accept_diff(self, state: StreamState, row: BookRow) -> bool:
         rule = state.rule
-        first, last, previous = row[6], row[7], row[8]
         if rule.is_connection_scoped and state.owner != row[4]:
             if state.is_synced:
                 return False  # another connection's chain says the same in other ids
             state.owner = row[4]
             state.last = None
+        if state.gap and _is_other_epoch(state, row[2]):
+            _forget(state)
         if not state.is_synced:
             return self._buffer_diff(state, row)
-        known = state.last
-        if rule.rule == "chain":
-            ok = previous == known
-        elif rule.rule == "range":
-            ok = known is None or first is None or last is None or first <= known + 1 <= last
-        else:
-            ok = True
-        if not state.is_joined and known is not None and last is not None and first is not None:
-            if last < known or (rule.splice == "spot" and last <= known):
-                return True  # covered by the snapshot already
-            ok = first <= known <= last or previous == known if rule.splice == "futures" else first <= known + 1 <= last
-            state.is_joined = ok
-        elif not ok and not rule.is_connection_scoped and known is not None and last is not None and last <= known:
-            return False  # the other connection of a hand-over said it first
-        if not ok:
-            self._break(state, row, {"last_id": known, "first": first, "last": last, "previous": previous})
+        known, last = state.last, row[7]
+        if known is not None and last is not None and not rule.is_connection_scoped:
+            is_covered = last < known if rule.splice == "futures" and not state.is_joined else last <= known
+            if is_covered:
+                return False  # the snapshot, or the other connection of a hand-over, said it already
+        if not self._follows(state, row):
+            evidence = {"last_id": known, "first": row[6], "last": last, "previous": row[8]}
+            self._break(state, row, evidence)
             return self._buffer_diff(state, row)
+        state.is_joined = True
         if last is not None:
             state.last = last
         if state.gap:
@@ -275,6 +276,16 @@ class Continuity:
         if rule.recovery == "fetch":
             self._remember(state, row, BUFFER_SYNCED_MAX)
         return True
+
+    def _follows(self, state: StreamState, row: BookRow) -> bool:
+        """Tell whether a change goes on where the book stands."""
+        rule, known = state.rule, state.last
+        if rule.rule == "chain" and state.is_joined:
+            return row[8] == known
+        if rule.rule not in {"chain", "range"} or known is None or row[7] is None:
+            return True
+        diff = Diff(row[6], row[7], row[8], [], [])
+        return _joins(diff, known, spot=rule.rule == "range" or rule.splice == "spot")
 
     def _buffer_diff(self, state: StreamState, row: BookRow) -> bool:
         """Keep a diff of a broken book for the snapshot to come, and wish for one."""
@@ -393,6 +404,20 @@ class Continuity:
             )
         elif recovery == "reconnect":
             self._rows.wishes.append(Reconnect(stream.venue, stream.feed, row[4], f"{stream.venue_symbol}: {reason}"))
+
+
+def _is_other_epoch(state: StreamState, received_ns: int) -> bool:
+    """Tell whether a recording of an earlier time was put on the tape later: its ids repeat nothing."""
+    return received_ns < state.seen_ns - EPOCH_NS
+
+
+def _forget(state: StreamState) -> None:
+    state.last = None
+    state.is_synced = False
+    state.book = None
+    state.buffer.clear()
+    state.missing.clear()
+    state.missing_gaps.clear()
 
 
 def _joins(diff: Diff, snapshot: int, *, spot: bool) -> bool:

@@ -1,6 +1,7 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,10 +17,10 @@ from truetape.errors import DecodeError, TapeError
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.columns import take_tables
 from truetape.events.instrument import Instrument, Stream
-from truetape.events.rows import Response, Rows, Scribe
+from truetape.events.rows import PlainRow, Response, Rows, Scribe
 from truetape.events.wish import Wish
-from truetape.tape.frame import FrameBatch, FrameKind, Source
 from truetape.tape import iter_payloads
+from truetape.tape.frame import FrameBatch, FrameKind, Source
 from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import OnMessage, VenueDecoder
 
@@ -249,7 +250,9 @@ class Engine:
     def _sample(self, source: Source, payload: bytes, at: tuple[int, int]) -> None:
         """Look at one frame whole; what it was is the kind of the newest row that bears its offset."""
         rows = self._rows
-        named = {"trade": rows.trades, "book_change": rows.books, "quote": rows.quotes, **rows.plain}
+        named: dict[str, Sequence[PlainRow]] = {
+            "trade": rows.trades, "book_change": rows.books, "quote": rows.quotes, **rows.plain,
+        }  # fmt: skip
         for kind, listed in named.items():
             if listed and listed[-1][3] == at[1] and kind not in {"gap", "quarantine", "drift"}:
                 self._drift.look(rows.streams[listed[-1][0]], source.feed, kind, payload, at)

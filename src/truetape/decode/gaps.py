@@ -34,7 +34,7 @@ class Ledger:
         state.gap_from_ns = from_ns or state.seen_ns or at[0]
         state.gap_reason = reason
         state.gaps += 1
-        self._append(stream, state.gap, state.gap_from_ns, None, reason, "open", at, evidence or {}, None)
+        self._append(stream, state.gap, (state.gap_from_ns, None), (reason, "open"), at, evidence, None)
 
     def close(
         self,
@@ -49,9 +49,7 @@ class Ledger:
         """Close the open gap, if any: `closed` when data is missing, `repaired` when ids prove none is."""
         if not state.gap:
             return
-        self._append(
-            stream, state.gap, state.gap_from_ns, at[0], state.gap_reason, outcome, at, evidence or {}, missing
-        )
+        self._append(stream, state.gap, (state.gap_from_ns, at[0]), (state.gap_reason, outcome), at, evidence, missing)
         state.gap = ""
 
     def declare(
@@ -67,14 +65,14 @@ class Ledger:
     ) -> str:
         """Write a gap that is over already; return its gap_id."""
         gap_id = name_gap(stream, at[1])
-        self._append(stream, gap_id, span_ns[0], span_ns[1], reason, outcome, at, evidence, missing)
+        self._append(stream, gap_id, span_ns, (reason, outcome), at, evidence, missing)
         return gap_id
 
     def amend(
         self, stream: Stream, gap_id: str, at: tuple[int, int], outcome: str, evidence: dict[str, Any], reason: str
     ) -> None:
         """Write the new state of a gap that is over."""
-        self._append(stream, gap_id, at[0], at[0], reason, outcome, at, evidence, 0)
+        self._append(stream, gap_id, (at[0], at[0]), (reason, outcome), at, evidence, 0)
 
     def add_nameless(self, venue: str, feed: str) -> Stream:
         """Return the stream that stands for all of a feed, where the instrument is not known."""
@@ -84,19 +82,17 @@ class Ledger:
         self,
         stream: Stream,
         gap_id: str,
-        from_ns: int,
-        to_ns: int | None,
-        reason: str,
-        outcome: str,
+        span_ns: tuple[int, int | None],
+        verdict: tuple[str, str],
         at: tuple[int, int],
-        evidence: dict[str, Any],
+        evidence: dict[str, Any] | None,
         missing: int | None,
     ) -> None:
-        to_us = None if to_ns is None else to_ns // 1000
-        text = msgspec.json.encode(evidence).decode()
-        self._gaps.append(
-            (stream.index, None, *at, gap_id, stream.channel, from_ns // 1000, to_us, reason, outcome, text, missing)
-        )
+        """Write one row; `verdict` is reason and state."""
+        from_us, to_us = span_ns[0] // 1000, None if span_ns[1] is None else span_ns[1] // 1000
+        text = msgspec.json.encode(evidence or {}).decode()
+        row = (stream.index, None, *at, gap_id, stream.channel, from_us, to_us, *verdict, text, missing)
+        self._gaps.append(row)
 
 
 def name_gap(stream: Stream, offset: int) -> str:

@@ -136,7 +136,7 @@ class Lifecycle:
             return
         reason = "silence" if event.get("cause") == "silence" else "disconnect"
         evidence = {k: event[k] for k in ("code", "reason", "cause") if k in event}
-        for index in connection.streams or self._list_orphans(connection, at[0]):
+        for index in dict.fromkeys([*connection.streams, *self._list_orphans(connection, at[0])]):
             stream, state = self._rows.streams[index], self._find_state(index, at[0])
             if source.connection in state.connections:
                 state.connections.remove(source.connection)

@@ -1,5 +1,58 @@
-"""Foreign recordings onto a tape."""
+"""Foreign recordings onto a tape, from where they go the way live frames go."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from truetape.errors import ConfigError
+from truetape.tape import open_writer
+from truetape.tape.foreign import import_recording
+from truetape.venues import load_venue
 
 
-def import_files() -> None:
-    """Stand in."""
+def import_files(
+    format_name: str,
+    files: Sequence[Path],
+    venue: str,
+    tape: str,
+    *,
+    feed: str | None = None,
+    start: str | None = None,
+    skip_bad: bool = False,
+) -> list[tuple[Path, int]]:
+    """Append recordings of one venue to a tape; return the frames of each file.
+
+    `start` (ISO 8601, UTC unless it says otherwise) is the first receive time of recordings without times.
+    Raises ConfigError on an unknown venue or feed, TapeError on a line that is not of the format.
+    """
+    known = load_venue(venue)
+    feeds = [f.name for f in known.feeds]
+    if feed is not None and feed not in feeds:
+        raise ConfigError(f"--feed {feed!r} is not one of {venue}'s (allowed: {', '.join(feeds)})")
+    writer = open_writer(tape)
+    try:
+        return import_recording(
+            format_name,
+            files,
+            venue,
+            writer,
+            feed=feed,
+            feed_of=known.find_feed,
+            start_ns=_read_start(start),
+            skip_bad=skip_bad,
+        )
+    finally:
+        writer.close()
+
+
+def _read_start(start: str | None) -> int | None:
+    if start is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError as error:
+        raise ConfigError(
+            f"--start {start!r} is not a time (allowed: ISO 8601, such as 2026-01-01T00:00:00Z)"
+        ) from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000

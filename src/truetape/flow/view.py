@@ -1,10 +1,14 @@
 """A view carries a tape into a sink; replay decodes it again for whoever asks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from time import sleep
+from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute
 
+from truetape import clock
 from truetape.config import DeliverSettings
 from truetape.decode.engine import Engine
 from truetape.events.wish import Wish
@@ -151,6 +155,18 @@ def replay(tape: str, begin: int = 0, end: int | None = None) -> Iterator[dict[s
                 yield {kind: _cut(table, begin, end) for kind, table in tables.items()}
     finally:
         reader.close()
+
+
+def pace(rows: Iterable[dict[str, Any]], speed: float) -> Iterator[dict[str, Any]]:
+    """Yield rows as far apart as they were received, `speed` times faster."""
+    begin_at, begin_ns = None, clock.monotonic_ns()
+    for row in rows:
+        begin_at = begin_at or row["received_at"]
+        due_ns = begin_ns + (row["received_at"] - begin_at).total_seconds() * 1e9 / speed
+        wait_ns = due_ns - clock.monotonic_ns()
+        if wait_ns > 0:
+            sleep(wait_ns / 1e9)
+        yield row
 
 
 def _cut(table: pa.Table, begin: int, end: int | None) -> pa.Table:

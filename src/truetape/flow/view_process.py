@@ -30,7 +30,7 @@ from truetape.flow.message import (
 )
 from truetape.flow.view import View
 from truetape.sinks import open_sink
-from truetape.tape import archive_segment, list_segments, open_reader
+from truetape.tape import archive_segment, find_folder, list_segments, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
@@ -77,11 +77,11 @@ class Views:
         if not self._settings.deliver.archive:
             return
         lowest = min((view.committed for view in self._views), default=0)
-        for segment in list_segments(self._settings.tape):
+        for segment in list_segments(find_folder(self._settings.tape)):
             if segment.first >= self._archived and segment.sha256 and segment.end <= lowest:
                 self._archived = segment.end
                 if segment.reason != "archived":
-                    archive_segment(self._settings.tape, segment.first)
+                    archive_segment(find_folder(self._settings.tape), segment.first)
                     return
 
     def close(self) -> None:
