@@ -365,9 +365,9 @@ def test_v2_books_hold_together(recordings: Path) -> None:
 
 def test_v2_inverse_is_dollars_and_linear_is_coin(recordings: Path) -> None:
     played = replay("bybit", recordings / "crypto/bybit/cryptofeed_bybit_20210417.jsonl.gz")
-    for (feed, _), rows in played.group("trade").items():
+    for (market, _), rows in played.group("trade").items():
         for row in rows:
-            if feed == "inverse_v2":
+            if market == "inverse":
                 assert row[8] == pytest.approx(row[9] / row[7])
             else:
                 assert row[9] is None
@@ -443,7 +443,7 @@ def test_tickers_over_http(recordings: Path) -> None:
     played = replay("bybit", path)
     bodies = [json.loads(f.payload) for f in read_frames(path)]
     assert played.count("ticker") == sum(len(b["result"]["list"]) for b in bodies)
-    inverse = next(r for r in played.pick("derivative", "inverse"))
+    inverse = next(r for r in played.pick("derivative") if played.rows.streams[r[0]].market == "inverse")
     first = bodies[1]["result"]["list"][0]
     assert inverse[7] == float(first["openInterestValue"])
     assert inverse[8] == float(first["openInterest"])
