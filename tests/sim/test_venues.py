@@ -26,7 +26,7 @@ WANTED = {
 @pytest.fixture
 async def server() -> AsyncIterator[SimServer]:
     # Market time runs 20 times as fast: what comes each second or minute comes soon.
-    async with SimServer(feed=Synthetic(seed=3, rate=20, speed=20), time_scale=20, has_limits=False) as running:
+    async with SimServer(feed=Synthetic(seed=3, rate=20, speed=20), has_limits=False) as running:
         yield running
 
 
@@ -83,7 +83,7 @@ async def watch_feed(client, server, venue, feed: Feed, wanted, on_message) -> N
         for start in range(0, len(flat), size):
             await socket.send_str(venue.subscribe(feed, flat[start : start + size], start + 1).decode())
         seen, data = 0, Counter[bool]()
-        while seen < 600:
+        while seen < 400:
             try:
                 message = await socket.receive(timeout=2)
             except TimeoutError:

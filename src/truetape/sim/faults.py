@@ -47,12 +47,12 @@ _WHEN: dict[str, Literal["at", "after", "every"]] = {"at": "at", "after": "after
 _LINE = re.compile(
     r"^(?:(?P<when>at|after|every)\s+(?P<value>[\d.]+)s?\s+)?"
     r"(?:(?P<venue>[a-z][a-z_]*)\s+)??"
-    rf"(?P<action>{'|'.join(map(re.escape, ACTIONS))})\b"
+    rf"(?P<action>{'|'.join(map(re.escape, ACTIONS))})(?=\s|$)"
     r"(?P<rest>.*)$"
 )
+_KEYS = re.compile(r"^\s+(?P<key>[\w-]+)\s+(?P<new_key>[\w-]+)(?:\s+in(?=\s))?")
 _REST = re.compile(
     r"^(?:\s+(?P<seconds>[\d.]+)s)?"
-    r"(?:\s+(?P<key>[\w-]+)\s+(?P<new_key>[\w-]+)(?:\s+in)?(?=\s+\d|\s*$))?"
     r"(?:\s+retry-after\s+(?P<retry>[\d.]+))?"
     r"(?:\s+(?:for\s+)?(?P<count>\d+)(?:\s+(?:frames?|requests?|times?))?)?"
     r"(?:\s+of\s+(?P<pattern>\S+))?\s*$"
@@ -118,7 +118,8 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
 def parse_fault(line: str) -> Fault:
     """Read one line of a script."""
     head = _LINE.match(line)
-    rest = _REST.match(head["rest"]) if head else None
+    keys = _KEYS.match(head["rest"]) if head and head["action"] == "change-field" else None
+    rest = _REST.match(head["rest"][keys.end() if keys else 0 :]) if head else None
     if head is None or rest is None:
         raise ConfigError(
             f"fault: {line!r} is not understood (actions: {', '.join(ACTIONS)}; e.g. `at 5s binance cut`)"
@@ -132,8 +133,8 @@ def parse_fault(line: str) -> Fault:
         count=int(rest["count"] or 1),
         seconds=float(rest["seconds"] or 0),
         retry_after_s=float(rest["retry"] or 1),
-        key=rest["key"] or "",
-        new_key=rest["new_key"] or "",
+        key=keys["key"] if keys else "",
+        new_key=keys["new_key"] if keys else "",
     )
     if fault.action in ("freeze", "slow") and not fault.seconds:
         raise ConfigError(f"fault: {line!r}: {fault.action} needs a duration, e.g. `{fault.action} 3s`")

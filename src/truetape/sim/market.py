@@ -7,6 +7,7 @@ Prices and sizes are integers in the units of the instrument's Spec, so nothing 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import takewhile
 from random import Random
 from typing import NamedTuple
 from zlib import crc32
@@ -20,6 +21,7 @@ TRADES_MAX = 1_000_000
 FUNDING_US = 8 * 3600 * 1_000_000
 """Funding is charged this often."""
 MINUTE_US = 60_000_000
+DAY_US = 1440 * MINUTE_US
 
 
 class Trade(NamedTuple):
@@ -89,6 +91,8 @@ class Market:
         self._flags, self._orders = array("b"), array("q")
         self.candles: dict[int, Candle] = {}
         """Minute bars by their start in µs, oldest first; minutes without trades are absent."""
+        self.day: Candle | None = None
+        """The present UTC day so far; null before the first trade."""
         self._second = start_us // 1_000_000
         self._interval_us = 1_000_000 / rate
         self._build_book()
@@ -250,26 +254,12 @@ class Market:
     def _chart(self, number: int, price: int, size: int, at_us: int, is_sell: bool) -> None:
         start = at_us - at_us % MINUTE_US
         bought, paid = (0, 0) if is_sell else (size, size * price)
+        fill = Candle(start, price, price, price, price, size, size * price, 1, bought, paid, number, number)
         bar = self.candles.get(start)
-        if bar is None:
-            self.candles[start] = Candle(
-                start, price, price, price, price, size, size * price, 1, bought, paid, number, number
-            )
-            return
-        self.candles[start] = Candle(
-            start,
-            bar.open,
-            max(bar.high, price),
-            min(bar.low, price),
-            price,
-            bar.volume + size,
-            bar.turnover + size * price,
-            bar.trades + 1,
-            bar.buy_volume + bought,
-            bar.buy_turnover + paid,
-            bar.first_id,
-            number,
-        )
+        self.candles[start] = fill if bar is None else _join(bar, fill)
+        midnight = at_us - at_us % DAY_US
+        is_new = self.day is None or self.day.start_us != midnight
+        self.day = fill._replace(start_us=midnight) if self.day is None or is_new else _join(self.day, fill)
 
     def _drift(self, at_us: int) -> None:
         """Move what moves once a second: index, mark, open interest, funding rate."""
@@ -286,6 +276,12 @@ class Market:
     def now_us(self) -> int:
         """Market time of the newest step."""
         return self.start_us + int(self.index * self._interval_us)
+
+    def today(self) -> Candle:
+        """Return the present UTC day's candle."""
+        if self.day is None:
+            return Candle(self.now_us, *(self.last,) * 4, 0, 0, 0, 0, 0, self.next_trade_id, self.next_trade_id)
+        return self.day
 
     @property
     def next_funding_us(self) -> int:
@@ -337,10 +333,12 @@ class Market:
     def bars(self, interval_us: int, start_us: int = 0, end_us: int = 1 << 62) -> Iterator[Candle]:
         """Yield candles of an interval (whole minutes) whose start lies in [start, end), oldest first."""
         building: Candle | None = None
-        for minute in self.candles.values():
+        first = -(-start_us // interval_us) * interval_us
+        minutes = takewhile(lambda bar: bar.start_us >= first, reversed(self.candles.values()))
+        for minute in reversed(list(minutes)):
             start = minute.start_us - minute.start_us % interval_us
-            if not start_us <= start < end_us:
-                continue
+            if start >= end_us:
+                break
             if building is not None and building.start_us == start:
                 building = _join(building, minute)
                 continue

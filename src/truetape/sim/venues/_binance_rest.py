@@ -241,7 +241,7 @@ def _answer_funding(market: Market, query: Query) -> Reply:
 
 def _answer_day(market: Market, query: Query) -> Reply:
     spec = market.spec
-    day = list(market.bars(24 * 3600 * 1_000_000))[-1]
+    day = market.today()
     n = candle_numbers(spec, day)
     tree = {
         "symbol": spec.symbol,

@@ -116,7 +116,7 @@ def ticker_of(market: Market) -> dict[str, object]:
     """Write the ticker of a perpetual."""
     spec, digits = market.spec, 10 ** (market.spec.price_digits + 2)
     bid, bid_size, ask, ask_size = market.top
-    day = list(market.bars(24 * 3600 * 1_000_000))[-1]
+    day = market.today()
     worth = amount_of(spec, day.volume)
     mark, index = market.mark / digits, market.index_price / digits
     coins = worth / mark if spec.kind == "inverse" else worth

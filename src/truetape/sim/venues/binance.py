@@ -280,8 +280,7 @@ class BinanceDesk:
 
     def _describe_day(self, ms: int) -> str:
         market, spec = self.market, self.spec
-        bars = list(market.bars(24 * 3600 * 1_000_000))
-        day = bars[-1]
+        day = market.today()
         n = candle_numbers(spec, day)
         pair = {"ps": spec.symbol.partition("_")[0]} if spec.feed == "coinm" else {}
         bid, bid_size, ask, ask_size = market.top

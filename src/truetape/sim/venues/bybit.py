@@ -185,7 +185,7 @@ class BybitDesk:
 
     def _read_ticker(self) -> dict[str, str]:
         market, spec = self.market, self.spec
-        day = list(market.bars(24 * 3600 * 1_000_000))[-1]
+        day = market.today()
         last, opened, low, high = (self._price(v) for v in (market.last, day.open, market.low, market.high))
         turnover = write_short(day.turnover, spec.price_digits + spec.size_digits)
         common = {"symbol": spec.symbol, "lastPrice": last, "highPrice24h": high, "lowPrice24h": low}

@@ -136,7 +136,7 @@ class CoinbaseDesk:
         """Write the Exchange feed's ticker; its side is the taker's."""
         market, spec = self.market, self.spec
         bid, bid_size, ask, ask_size = market.top
-        day = list(market.bars(24 * 3600 * 1_000_000))[-1]
+        day = market.today()
 
         def price(value: int) -> str:
             return write_fixed(value, spec.price_digits)
@@ -225,9 +225,8 @@ class CoinbaseDesk:
         """Write Advanced Trade's ticker."""
         market, spec = self.market, self.spec
         bid, bid_size, ask, ask_size = market.top
-        bars = list(market.bars(24 * 3600 * 1_000_000))
         price = [write_short(v, spec.price_digits) for v in (market.last, market.low, market.high, bid, ask)]
-        volume, *sizes = (write_short(v, spec.size_digits) for v in (bars[-1].volume, bid_size, ask_size))
+        volume, *sizes = (write_short(v, spec.size_digits) for v in (market.today().volume, bid_size, ask_size))
         return (
             f'{{"type":"{kind}","tickers":[{{"type":"ticker","product_id":"{spec.symbol}","price":"{price[0]}",'
             f'"volume_24_h":"{volume}","low_24_h":"{price[1]}","high_24_h":"{price[2]}","low_52_w":"{price[1]}",'
@@ -248,7 +247,7 @@ class CoinbaseDesk:
                 "volume": write_short(bar.volume, spec.size_digits),
                 "product_id": spec.symbol,
             }
-            for bar in list(self.market.bars(CANDLE_US))[-count:]
+            for bar in self.market.bars(CANDLE_US, self.market.now_us - count * CANDLE_US)
         ]
         return encode_json({"type": kind, "candles": rows}).decode()
 

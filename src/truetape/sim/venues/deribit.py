@@ -130,8 +130,8 @@ class DeribitDesk:
         """Send the present candle of each chart that somebody watches."""
         for channel, minutes in self._charts.items():
             if channel in self.hub.rooms:
-                bar = list(self.market.bars(CHARTS_US[minutes]))[-1]
-                self.hub.publish(channel, self._wrap(channel, describe_bar(self.spec, bar)))
+                for bar in self.market.bars(CHARTS_US[minutes], self.market.now_us - CHARTS_US[minutes]):
+                    self.hub.publish(channel, self._wrap(channel, describe_bar(self.spec, bar)))
 
     def _describe_picture(self, channel: str) -> dict[str, object]:
         """Write the best levels, as many as the channel's name says."""

@@ -178,7 +178,7 @@ class OkxDesk:
 
     def _describe_ticker(self) -> dict[str, object]:
         market, spec = self.market, self.spec
-        day = list(market.bars(24 * 3600 * 1_000_000))[-1]
+        day = market.today()
         bid, bid_size, ask, ask_size = market.top
 
         def price(value: int) -> str:

@@ -1,0 +1,91 @@
+"""The language of faults, and when an armed one strikes."""
+
+from pathlib import Path
+
+import pytest
+
+from truetape.errors import ConfigError
+from truetape.sim.faults import Armed, Fault, load_faults, parse_faults, spoil
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("at 5s binance cut", Fault("cut", "binance", "at", 5.0)),
+        ("cut", Fault("cut")),
+        ("at 8s binance freeze 3s", Fault("freeze", "binance", "at", 8.0, seconds=3.0)),
+        ("drop 3 frames of btcusdt@trade", Fault("drop", pattern="btcusdt@trade", count=3)),
+        ("at 1.5s okx drop 1 frame of trades:*", Fault("drop", "okx", "at", 1.5, pattern="trades:*")),
+        ("every 1000 duplicate 1 frame of *@trade", Fault("duplicate", when="every", value=1000, pattern="*@trade")),
+        ("after 200 reorder 1 frame of *", Fault("reorder", when="after", value=200)),
+        ("corrupt 2 frames of *bookTicker", Fault("corrupt", pattern="*bookTicker", count=2)),
+        (
+            "at 14s change-field p price in 2 frames of *@trade",
+            Fault("change-field", when="at", value=14, pattern="*@trade", count=2, key="p", new_key="price"),
+        ),
+        ("change-field p price", Fault("change-field", key="p", new_key="price")),
+        (
+            "at 16s binance 429 retry-after 2 for 3 requests",
+            Fault("429", "binance", "at", 16.0, count=3, retry_after_s=2.0),
+        ),
+        ("5xx for 2 requests of */depth*", Fault("5xx", count=2, pattern="*/depth*")),
+        ("at 22s slow 2s for 1 request", Fault("slow", when="at", value=22.0, seconds=2.0)),
+        ("at 24s coinbase cut-snapshot", Fault("cut-snapshot", "coinbase", "at", 24.0)),
+    ],
+)
+def test_a_line_is_a_fault(line: str, fault: Fault) -> None:
+    assert parse_faults(line) == (fault,)
+
+
+def test_a_script_is_lines_semicolons_yaml_or_a_file(tmp_path: Path) -> None:
+    wanted = (Fault("cut", "binance", "at", 5.0), Fault("drop", count=2))
+
+    assert parse_faults("# two things\nat 5s binance cut  # now\n\ndrop 2 frames\n") == wanted
+    assert parse_faults("at 5s binance cut; drop 2 frames") == wanted
+    assert parse_faults("- at 5s binance cut\n- drop 2 frames\n") == wanted
+    (tmp_path / "faults.txt").write_text("at 5s binance cut\ndrop 2 frames")
+    assert load_faults(str(tmp_path / "faults.txt")) == wanted
+    assert parse_faults("") == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("at 5s binance explode", "explode"),
+        ("at noon cut", "at noon cut"),
+        ("freeze", "duration"),
+        ("change-field p", "keys|understood"),
+        ("every 5 cut", "time"),
+        ("drop 3 frames off btcusdt", "understood"),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_faults(line)
+
+
+def test_triggers_count_what_matches() -> None:
+    every = Armed(parse_faults("every 3 drop 1 frame")[0])
+    assert [every.take(0) for _ in range(7)] == [False, False, True, False, False, True, False]
+
+    after = Armed(parse_faults("after 2 drop 2 frames")[0])
+    assert [after.take(0) for _ in range(6)] == [False, False, True, True, False, False]
+    assert after.is_spent
+
+    timed = Armed(parse_faults("at 5s drop 1 frame")[0])
+    assert [timed.take(s) for s in (0, 4.9, 5, 6)] == [False, False, True, False]
+
+
+def test_streams_are_matched_by_pattern_and_venue() -> None:
+    armed = Armed(parse_faults("binance drop 1 frame of *@trade")[0])
+
+    assert armed.fits("binance", "btcusdt@trade")
+    assert not armed.fits("binance", "btcusdt@depth")
+    assert not armed.fits("okx", "btcusdt@trade")
+
+
+def test_frames_are_spoilt_in_the_middle_or_by_a_key() -> None:
+    frame = b'{"e":"trade","p":"1.5"}'
+
+    assert spoil(Fault("corrupt"), frame) == frame[: len(frame) * 2 // 3]
+    assert spoil(Fault("change-field", key="p", new_key="price"), frame) == b'{"e":"trade","price":"1.5"}'
