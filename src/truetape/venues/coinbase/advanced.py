@@ -123,12 +123,15 @@ def _make_levels(desk: Desk) -> OnMessage:
     return on_levels
 
 
+_EVENT_TIME = b'"event_time":"'
+
+
 def _read_level_times(payload: bytes, events: int) -> list[int | None]:
     """Return the event time of each event; decoding it for each of 20,000 levels would cost more than the levels."""
     if events == 1:
-        _, found, rest = payload.partition(b'"event_time":"')
-        if found:
-            return [read_time(rest[: rest.index(b'"')].decode())]
+        start = payload.find(_EVENT_TIME) + len(_EVENT_TIME)
+        if start >= len(_EVENT_TIME):
+            return [read_time(payload[start : payload.index(b'"', start)].decode())]
     frame = _decode_level_times(payload)
     return [read_time(event.updates[-1].event_time) if event.updates else None for event in frame.events]
 

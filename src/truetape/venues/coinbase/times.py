@@ -20,9 +20,14 @@ def _read_second(text: str) -> int:
 def read_time(text: str) -> int | None:
     """Turn an ISO time with any number of decimals into microseconds, cutting what is finer."""
     second = _read_second(text[:19])
-    if not second:
-        return None
+    decimals = text[20:26]
+    if len(text) != 27 or text[26] != "Z" or not decimals.isdecimal():  # nearly all have six decimals
+        decimals = _cut_decimals(text)
+    return second + int(decimals) if second else None
+
+
+def _cut_decimals(text: str) -> str:
     decimals = text[20:-1]
     if text[-1:] != "Z" or (decimals and not decimals.isdecimal()):
         raise DecodeError(f"time {text!r} is not ISO in UTC")
-    return second + int((decimals + "000000")[:6])
+    return (decimals + "000000")[:6]
