@@ -615,4 +615,10 @@ def test_rules_and_feeds_fit_together() -> None:
     assert all(set(rule.feeds) <= names for rule in VENUE.continuity)
     open_ended = {feed.name for feed in VENUE.feeds if feed.dates[1] is None}
     assert open_ended == {"spot", "linear", "inverse", "option"}
+    assert set(VENUE.default_markets) < {listing.market for listing in VENUE.listings} <= open_ended
     assert all(feed.dates[0] < (feed.dates[1] or date.max) for feed in VENUE.feeds)
+
+
+def test_an_unknown_feed_is_refused() -> None:
+    with pytest.raises(DecodeError, match="feed 'moon' is not one of"):
+        start("moon")

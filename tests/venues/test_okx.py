@@ -717,3 +717,8 @@ def test_rules_and_feeds_fit_together() -> None:
     assert all(set(rule.feeds) <= names for rule in VENUE.continuity)
     assert {feed.name for feed in VENUE.feeds if feed.dates[1] is None} == {"public", "business"}
     assert {feed.market for feed in VENUE.feeds} == {listing.market for listing in VENUE.listings} == {"all"}
+
+
+def test_an_unknown_feed_is_refused() -> None:
+    with pytest.raises(DecodeError, match="feed 'moon' is not one of"):
+        start("moon")

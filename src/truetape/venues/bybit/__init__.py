@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import msgspec
 
+from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.events.wish import Fetch
@@ -70,6 +71,8 @@ class _Decoder:
         return link.decode
 
     def _link(self, feed: str, connection: str) -> Link:
+        if feed not in _MARKETS:
+            raise DecodeError(f"feed {feed!r} is not one of {', '.join(_MARKETS)}", "feed")
         return Link(self._scribe, feed, _MARKETS[feed], connection, _MAKERS[feed])
 
     def respond(self, response: Response) -> bool:
@@ -147,9 +150,10 @@ VENUE = Venue(
     # 600 requests in 5 s for an address; over it HTTP 403 "access too frequent" and a ban of 10 minutes.
     rest=Rest(weight_per_minute_max=7200, ban_statuses=(403, 429), ban_default_s=600.0),
     listings=tuple(
-        Listing(market, f"https://api.bybit.com/v5/market/instruments-info?category={market}&limit=1000")
-        for market in ("spot", "linear", "inverse")
+        Listing(market.partition("&")[0], f"https://api.bybit.com/v5/market/instruments-info?category={market}&limit=1000")
+        for market in ("spot", "linear", "inverse", "option&baseCoin=BTC", "option&baseCoin=ETH", "option&baseCoin=SOL")
     ),
+    default_markets=("spot", "linear", "inverse"),  # options are thousands: taken when asked for
     continuity=(
         Continuity("trade", "window"),
         Continuity(

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import msgspec
 
+from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
@@ -45,6 +46,7 @@ _FEEDS = (
 )  # fmt: skip
 
 
+_FEED_NAMES = tuple(feed.name for feed in _FEEDS)
 _MAKERS: Makers = {**TRADING, **STATE}
 
 
@@ -57,6 +59,8 @@ class _Decoder:
 
     def open(self, feed: str, connection: str) -> OnMessage:
         """Return the handler of one connection's messages."""
+        if feed not in _FEED_NAMES:
+            raise DecodeError(f"feed {feed!r} is not one of {', '.join(_FEED_NAMES)}", "feed")
         link = OldLink(self._scribe, feed, connection) if feed == "public_v3" else self._link(feed, connection)
         self._links.add(link)
         return link.decode
