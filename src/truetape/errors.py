@@ -11,6 +11,7 @@ TruetapeError
     ├── TapeError            the tape is corrupt, foreign, locked or on a full disk
     │   └── TapeLocked           another process writes this tape
     ├── SinkError            a sink cannot take what it was given
+    ├── BuildError           a model or a check of it fails, or another build runs; gold is as it was
     └── DecodeError          one message does not decode; becomes a `quarantine` row
 """
 
@@ -65,6 +66,10 @@ class TapeLocked(TapeError):
 
 class SinkError(Fatal):
     """A sink cannot take what it was given."""
+
+
+class BuildError(Fatal):
+    """A model or a check of it fails, or another build runs; gold is as it was."""
 
 
 class DecodeError(Fatal):

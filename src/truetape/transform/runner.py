@@ -1,0 +1,214 @@
+"""Run the models over a lake: what changed goes in, gold tables come out."""
+
+import fcntl
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from truetape import clock
+from truetape.errors import BuildError, ConfigError
+from truetape.transform.engine import run_models
+from truetape.transform.gold import read_version, store_units
+from truetape.transform.sources import PROJECT
+from truetape.transform.unit import WHOLE, Index, Unit, create_views, fingerprint_units, index_files, list_files
+
+_SOURCE = re.compile(r"""source\(\s*['"]lake['"]\s*,\s*['"](\w+)['"]\s*\)""")
+_REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")
+_INTERVAL = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d)")
+_WIDTHS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class ModelResult(msgspec.Struct, frozen=True):
+    """What one model did."""
+
+    name: str
+    units: int
+    """Venue-days built."""
+    rows: int
+    """Rows of these."""
+    seconds: float
+    """Time in the model's own query."""
+
+
+class BuildResult(msgspec.Struct, frozen=True):
+    """What a build did."""
+
+    models: tuple[ModelResult, ...]
+    seconds: float
+
+
+class _ModelState(msgspec.Struct):
+    version: int
+    """Version of the gold table this describes."""
+    code: str
+    """Hash of the project and the variables."""
+    units: dict[str, str]
+
+
+class _State(msgspec.Struct):
+    models: dict[str, _ModelState] = {}
+    files: dict[str, Index] = {}
+
+
+def build(
+    lake: Path | str,
+    models: Sequence[str] | None = None,
+    *,
+    full: bool = False,
+    variables: Mapping[str, Any] | None = None,
+) -> BuildResult:
+    """Build gold tables, all or the named ones, from what changed in the lake since they were built.
+
+    Rows received late are found wherever they belong. `full` builds everything again; so does a changed model
+    or variable. Two builds of equal rows give equal tables, in one pass or in many.
+    """
+    started = clock.monotonic_ns()
+    root = Path(lake).resolve()
+    if not root.is_dir():
+        raise ConfigError(f"{lake}: no lake here; `truetape deliver` or `truetape record` makes one")
+    wanted = _choose_models(models)
+    settings = _check_variables(dict(variables or {}))
+    with _lock_builds(root / "_build") as work:
+        results = _build_models(root, work, wanted, full, settings)
+    return BuildResult(tuple(results), (clock.monotonic_ns() - started) / 1e9)
+
+
+def list_models() -> list[str]:
+    """List the gold models: the files of the folder."""
+    return sorted(path.stem for path in (PROJECT / "models" / "gold").glob("*.sql"))
+
+
+def _choose_models(models: Sequence[str] | None) -> list[str]:
+    known = list_models()
+    for name in models or ():
+        if name not in known:
+            raise ConfigError(f"model {name!r}: unknown (allowed: {', '.join(known)})")
+    return sorted(set(models)) if models else known
+
+
+def _check_variables(variables: dict[str, Any]) -> dict[str, Any]:
+    for name in variables.get("intervals", ()):
+        match = _INTERVAL.fullmatch(str(name))
+        if not match or _WIDTHS_MS["d"] % (int(match[1]) * _WIDTHS_MS[match[2]]):
+            raise ConfigError(f"interval {name!r}: not a width that divides a day (allowed: 250ms, 1s, 5m, 1h, 1d, …)")
+    return variables
+
+
+@contextmanager
+def _lock_builds(work: Path) -> Iterator[Path]:
+    """Let one build run per lake, in a work folder that starts without a database."""
+    work.mkdir(exist_ok=True)
+    with (work / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BuildError(f"{work.parent}: another build of this lake is running") from error
+        _clear(work)
+        try:
+            yield work
+        finally:
+            _clear(work)
+
+
+def _clear(work: Path) -> None:
+    for path in work.glob("models.duckdb*"):
+        path.unlink()
+    shutil.rmtree(work / "spill", ignore_errors=True)
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What one model needs: from the files to the units to build."""
+
+    model: str
+    kinds: frozenset[str]
+    prints: dict[Unit, str]
+    units: list[Unit]
+    """Units to build."""
+    is_new: bool
+    """Whether the whole table is to be replaced."""
+
+
+def _build_models(
+    lake: Path, work: Path, models: list[str], full: bool, variables: dict[str, Any]
+) -> list[ModelResult]:
+    state = _load_state(work / "state.json")
+    code = _hash_project(variables)
+    kinds = {model: _find_kinds(model) for model in models}
+    indexes: dict[str, Index] = {}
+    for kind in sorted(frozenset().union(*kinds.values()) - set(WHOLE)):
+        indexes[kind] = index_files(list_files(lake, kind), state.files.get(kind, {}))
+    state.files.update(indexes)
+    if full:
+        state.models = {name: old for name, old in state.models.items() if name not in models}
+    plans = [_plan_model(lake, model, kinds[model], indexes, state, code) for model in models]
+    todo = [plan for plan in plans if plan.units]
+    results = {model: ModelResult(model, 0, 0, 0.0) for model in models}
+    if todo:
+        units = sorted(set().union(*(plan.units for plan in todo)))
+        create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, lake)
+        seconds = run_models([plan.model for plan in todo], work, variables)
+        for plan in todo:
+            rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
+            names = {_name_unit(unit): value for unit, value in plan.prints.items()}
+            state.models[plan.model] = _ModelState(version, code, names)
+            results[plan.model] = ModelResult(plan.model, len(units), rows, seconds[plan.model])
+    _save_state(work / "state.json", state)
+    return [results[model] for model in models]
+
+
+def _plan_model(
+    lake: Path, model: str, kinds: frozenset[str], indexes: dict[str, Index], state: _State, code: str
+) -> _Plan:
+    mine = {kind: index for kind, index in indexes.items() if kind in kinds}
+    prints = fingerprint_units(mine, list_files(lake, "gap") if "gap" in kinds else [])
+    old = state.models.get(model)
+    is_new = old is None or (old.version, old.code) != (read_version(lake, model), code)
+    built = {} if old is None or is_new else old.units
+    changed = [unit for unit, value in prints.items() if built.get(_name_unit(unit)) != value]
+    return _Plan(model, kinds, prints, changed, is_new)
+
+
+def _load_state(path: Path) -> _State:
+    """Read what the last build left; anything unreadable means: build everything."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_State)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return _State()
+
+
+def _save_state(path: Path, state: _State) -> None:
+    # Losing it costs time only: a state that does not fit the gold table's version is not used.
+    draft = path.with_suffix(".tmp")
+    draft.write_bytes(msgspec.json.encode(state))
+    draft.replace(path)
+
+
+def _name_unit(unit: Unit) -> str:
+    return f"{unit[0]} {unit[1]}"
+
+
+def _hash_project(variables: dict[str, Any]) -> str:
+    digest = hashlib.sha256(repr(sorted(variables.items())).encode())
+    for path in sorted(PROJECT.rglob("*")):
+        if path.suffix in {".sql", ".yml"}:
+            digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _find_kinds(model: str) -> frozenset[str]:
+    """Find the event kinds a model reads, through the models it builds on."""
+    files = {path.stem: path for path in (PROJECT / "models").rglob("*.sql")}
+    kinds: set[str] = set()
+    queue, seen = [model], {model}
+    while queue:
+        text = files[queue.pop()].read_text(encoding="utf-8")
+        kinds.update(_SOURCE.findall(text))
+        queue.extend(name for name in _REF.findall(text) if name not in seen)
+        seen.update(_REF.findall(text))
+    return frozenset(kinds)
