@@ -108,9 +108,11 @@ def _on_book(link: Link, channel: str, name: str) -> OnMessage:
     def on_book(payload: bytes, received_ns: int, offset: int) -> bool:
         nonlocal is_text
         book: _Book | _TextBook = decode_text(payload) if is_text else decode(payload)
-        if any(bool(d.checksum) is not is_text for d in book.data):
-            is_text = not is_text
-            book = decode_text(payload) if is_text else decode(payload)
+        for d in book.data:
+            if (d.checksum != 0) is not is_text:
+                is_text = not is_text
+                book = decode_text(payload) if is_text else decode(payload)
+                break
         what = BOOK_SNAPSHOT if book.action == "snapshot" else BOOK_DIFF
         for d in book.data:
             previous = None if d.prevSeqId == -1 else d.prevSeqId
