@@ -271,8 +271,8 @@ class Continuity:
         if last is not None:
             state.last = last
         if state.gap:
-            evidence = {"proof": "ids follow on", "id": last}
-            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), "repaired", evidence=evidence)
+            proof = {"proof": "ids follow on", "id": last}
+            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), "repaired", evidence=proof)
         if rule.recovery == "fetch":
             self._remember(state, row, BUFFER_SYNCED_MAX)
         return True
