@@ -131,6 +131,11 @@ class Window:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def __del__(self) -> None:
+        # A reader that nobody closed must not hold archived files open.
+        if hasattr(self, "descriptor"):
+            self.close()
+
 
 class Place(NamedTuple):
     """A message, the end of the stream or damage found in a segment."""

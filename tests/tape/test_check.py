@@ -1,0 +1,37 @@
+from pathlib import Path
+
+from tapes import write_tape
+
+from truetape.tape import TapeSettings, list_segments, verify_tape
+from truetape.tape.folder import segment_path
+
+
+def test_goes_on_after_damage_and_counts_the_rest(tmp_path: Path) -> None:
+    write_tape(tmp_path, [10] * 30, settings=TapeSettings(segment_bytes_max=9000))
+    infos = list_segments(tmp_path)
+    path = segment_path(tmp_path, infos[1].first)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    check = verify_tape(tmp_path)
+    assert check.frames == 290
+    assert check.segments == len(infos)
+    reasons = {problem.reason for problem in check.problems}
+    assert "checksum does not match" in reasons or "no message begins here" in reasons
+    assert "the file's hash is not the manifest's" in reasons
+    assert {problem.segment for problem in check.problems} == {path.name}
+
+
+def test_a_missing_segment_is_a_problem(tmp_path: Path) -> None:
+    write_tape(tmp_path, [1])
+    segment_path(tmp_path, 0).unlink()
+    (problem,) = verify_tape(tmp_path).problems
+    assert "missing" in problem.reason
+
+
+def test_an_open_tape_is_fine(tmp_path: Path) -> None:
+    write_tape(tmp_path, [5, 5], close=False)
+    check = verify_tape(tmp_path)
+    assert (check.ok, check.frames, check.segments) == (True, 10, 1)
+    (info,) = list_segments(tmp_path)
+    assert (info.reason, info.count) == ("open", 10)
