@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,20 @@ async def test_ticks_prove_life(tape: Any) -> None:
     async with recording(tape):
         await tape.until(lambda: len(tape.events("tick")) >= 3)
     assert not tape.events("clock_step")
+
+
+async def test_stepping_clock_is_declared(tape: Any) -> None:
+    step_ns = 0
+    recorder = Recorder(tape, RecordSettings(**FAST), wall_ns=lambda: time.time_ns() + step_ns)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.run())
+        await tape.until(lambda: tape.events("tick"))
+        step_ns = -3_600_000_000_000
+        await tape.until(lambda: tape.events("clock_step"))
+        await tape.until(lambda: len(tape.events("tick")) >= 4)
+        recorder.close("done")
+    (step,) = tape.events("clock_step")
+    assert step["step_ns"] == pytest.approx(step_ns, abs=50_000_000)
 
 
 async def test_stalled_tape_drops_and_declares_per_connection(tape: Any) -> None:

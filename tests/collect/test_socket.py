@@ -255,6 +255,13 @@ async def test_nobody_there(unused_tcp_port: int) -> None:
         await receive("ws://nowhere.invalid/")
 
 
+async def test_server_that_hangs_up_at_once() -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(VenueUnreachable, match="handshake"):
+            await receive(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
 async def test_server_that_never_answers() -> None:
     async def stutter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"H")

@@ -299,6 +299,8 @@ async def open_socket(
         raise VenueUnreachable(f"{url}: no answer within {options.handshake_timeout_s:g} s") from error
     except (OSError, ValueError) as error:
         raise VenueUnreachable(f"{url}: {error}") from error
+    if listener is None:
+        raise VenueUnreachable(f"{url}: hung up during the handshake")
     return cast(Socket, listener)
 
 
