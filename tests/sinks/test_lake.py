@@ -60,5 +60,5 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     sink = open_sink(f"lake:{tmp_path / 'file'}", "t")
-    with pytest.raises(SinkError, match="lake .*file"):
+    with pytest.raises(SinkError, match=r"lake .*file"):
         sink.write(build_tables(0, 4), Checkpoint("t", 4, {}, b""))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 
 def sync_folder(path: Path) -> None:
@@ -17,7 +18,8 @@ def sync_folder(path: Path) -> None:
 def replace_file(path: Path, content: bytes, step: Callable[[str], None]) -> None:
     """Write a file durably so that a reader finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
+    # A name of its own: two writers must not take each other's draft away.
+    draft = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     with draft.open("wb") as handle:
         handle.write(content)
         handle.flush()
