@@ -231,7 +231,8 @@ class Connection:
         if new.is_open and new.socket.frames <= first and old.is_open and old.socket.frames > seen:
             await new.close("silence")
         if new.is_open and old.is_open:
-            await asyncio.wait([new.socket.ended], timeout=self._tuning.overlap_s)
+            overlap_s = min(self._tuning.overlap_s, self._lifetime_s() / 4)
+            await asyncio.wait([new.socket.ended], timeout=overlap_s)
         if not new.is_open:
             raise VenueUnreachable(f"{new.name} did not take over")
         if old.is_open:
