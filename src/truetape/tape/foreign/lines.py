@@ -15,9 +15,9 @@ _UNPACK_FLOOR_BYTES = 64 * 1024 * 1024
 
 def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]:
     """Yield lines without their ends; `.gz` is unpacked, to at most `ratio_max` times its size."""
-    bound = max(path.stat().st_size * ratio_max, _UNPACK_FLOOR_BYTES) if path.suffix == ".gz" else None
     size = number = 0
     try:
+        bound = max(path.stat().st_size * ratio_max, _UNPACK_FLOOR_BYTES) if path.suffix == ".gz" else None
         with gzip.open(path, "rb") if bound else path.open("rb") as file:
             while line := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
