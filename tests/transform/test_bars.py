@@ -130,7 +130,7 @@ def test_a_late_trade_reaches_its_bar_however_late(lake: Path) -> None:
     assert result.models[0].units == 1  # nothing else was built again
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_pass_and_many_are_equal(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Rows in any commits, built after each, across midnight, gaps opening and closing: the same bytes."""

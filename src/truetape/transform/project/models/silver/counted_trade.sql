@@ -11,9 +11,8 @@ select
     symbol,
     venue_symbol,
     epoch_us(coalesce(exchange_at, received_at)) as at_us,
-    row(
-        epoch_us(coalesce(exchange_at, received_at)), coalesce(try_cast(trade_id as bigint), -1), tape_offset, tape_row
-    ) as place,
+    epoch_us(coalesce(exchange_at, received_at))::hugeint * 9444732965739290427392 -- 2^73: room for any number below
+    + coalesce(try_cast(trade_id as bigint), tape_offset * 65536 + tape_row) as place,
     price,
     amount,
     side,
