@@ -65,7 +65,9 @@ def test_stopping_and_going_on_changes_no_row(tape: str, whole: Path, tmp_path: 
 
 def test_an_archived_tape_gives_the_same_rows(recordings: Path, tmp_path: Path) -> None:
     tape = tmp_path / "tape"
-    import_files("cryptofeed", [recordings / "crypto/binance/cryptofeed_binance_20210417.jsonl.gz"], "binance", str(tape))
+    import_files(
+        "cryptofeed", [recordings / "crypto/binance/cryptofeed_binance_20210417.jsonl.gz"], "binance", str(tape)
+    )
     deliver(str(tape), (f"lake:{tmp_path / 'before'}",))
     for segment in list_segments(tape):
         archive_segment(tape, segment.first)

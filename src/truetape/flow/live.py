@@ -54,13 +54,11 @@ class Recording:
         """Record until `stop`, or until the collector cannot go on; then deliver what is on the tape."""
         self._collector = await self._start("truetape.flow.recorder_process")
         stopper = asyncio.create_task(self._stop_collector(stop))
-        ready = asyncio.Event()
-        view = asyncio.create_task(self._keep_view(ready))
-        await self._hear(self._collector, ready)
+        view = asyncio.create_task(self._keep_view())
+        await self._hear(self._collector)
         code = await self._collector.wait()
         stopper.cancel()
         self._finishing = True
-        ready.set()
         await view
         if code != 0:
             raise TapeError(self.failure or f"the recorder ended with exit code {code}")
@@ -80,13 +78,12 @@ class Recording:
         _send(process, Begin(self._settings))
         return process
 
-    async def _keep_view(self, ready: asyncio.Event) -> None:
+    async def _keep_view(self) -> None:
         """Run the view process, again when it dies, until it has delivered the tape's end."""
-        await ready.wait()
         for _ in range(RESTARTS_MAX):
             process = await self._start("truetape.flow.view_process")
             watcher = asyncio.create_task(self._finish_view(process))
-            done = await self._hear(process, ready)
+            done = await self._hear(process)
             watcher.cancel()
             await process.wait()
             if done or self.failure:
@@ -101,7 +98,7 @@ class Recording:
         await self._collector.wait()
         _send(process, Finish())
 
-    async def _hear(self, process: Process, ready: asyncio.Event) -> bool:
+    async def _hear(self, process: Process) -> bool:
         """Take a child's lines until it ends; true when it ended in good order."""
         assert process.stdout is not None
         done = False
@@ -114,7 +111,6 @@ class Recording:
                         _send(self._collector, message)
                 case TapeStatus():
                     self.status.tape = message
-                    ready.set()  # the tape exists: its views can open it
                     self._on_status(self.status)
                 case ViewStatus():
                     self.status.view = message

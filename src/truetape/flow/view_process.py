@@ -30,7 +30,7 @@ from truetape.flow.message import (
 )
 from truetape.flow.view import View
 from truetape.sinks import open_sink
-from truetape.tape import archive_segment, find_folder, list_segments, open_reader
+from truetape.tape import archive_segment, find_folder, list_segments, has_tape, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
@@ -125,6 +125,9 @@ def _say(message: Any) -> None:
 def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> None:
     """Follow the tape until told to finish, then deliver up to its end."""
     backoff_s = 0.5
+    while not has_tape(settings.tape):  # the collector is making it
+        if _is_finishing(inbox, 0.05):
+            return
     while True:
         views = Views(settings)
         try:

@@ -13,7 +13,7 @@ from truetape.tape.contract import (
 from truetape.tape.folder import find_writer
 from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source
 from truetape.tape.message import iter_payloads
-from truetape.tape.opening import find_folder, open_reader, open_writer
+from truetape.tape.opening import find_folder, has_tape, open_reader, open_writer
 from truetape.tape.reader import FileTapeReader
 from truetape.tape.writer import FileTapeWriter
 
@@ -34,6 +34,7 @@ __all__ = [
     "archive_segment",
     "find_folder",
     "find_writer",
+    "has_tape",
     "iter_payloads",
     "list_segments",
     "open_reader",

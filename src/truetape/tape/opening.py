@@ -19,6 +19,11 @@ def open_reader(tape: str | Path) -> TapeReader:
     return FileTapeReader(find_folder(tape))
 
 
+def has_tape(tape: str | Path) -> bool:
+    """Tell whether there is a tape to read."""
+    return (find_folder(tape) / "tape.json").exists()
+
+
 def find_folder(tape: str | Path) -> Path:
     """Return the folder that a path or `file://` URL names; refuse other schemes."""
     text = str(tape)

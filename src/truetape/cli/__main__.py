@@ -1,0 +1,5 @@
+"""`python -m truetape.cli`."""
+
+from truetape.cli import main
+
+main()
