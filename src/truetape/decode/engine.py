@@ -205,7 +205,8 @@ class Engine:
         if kind == FrameKind.EVENT:
             self._lifecycle.handle(meta, source, at)
         elif kind == FrameKind.REQUEST:
-            self._lifecycle.ask(source)
+            if not meta:  # heartbeats and greetings say their purpose; subscriptions say nothing
+                self._lifecycle.ask(source)
         else:
             try:
                 is_data = self._respond(payload, meta, source, at)
