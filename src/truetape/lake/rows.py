@@ -27,11 +27,20 @@ _BATCH_ROWS = 1 << 17
 class Rows:
     """The result of a query, read anew each time it is asked for; times are UTC."""
 
-    def __init__(self, connect: Connect, query: str, params: Params = None, schema: pa.Schema | None = None) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        query: str,
+        params: Params = None,
+        *,
+        schema: pa.Schema | None = None,
+        asked: bool = False,
+    ) -> None:
         self._connect = connect
         self._query = query
         self._params = params
         self._schema = schema
+        self._is_asked = asked
 
     def arrow(self) -> pa.Table:
         """Read all rows into an Arrow table."""
@@ -75,15 +84,17 @@ class Rows:
 
     def sql(self, query: str, params: Params = None) -> "Rows":
         """Ask a query of these rows; they are the table `rows`."""
-        return Rows(self._connect_with_rows, query, params)
+        return Rows(self._offer_read if self._params or self._is_asked else self._offer_view, query, params, asked=True)
 
-    def _connect_with_rows(self) -> DuckDBPyConnection:
+    def _offer_view(self) -> DuckDBPyConnection:
         connection = self._connect()
-        if self._params:
-            # A view cannot hold values, so the rows are read before.
-            connection.register("rows", self.arrow())
-        else:
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW rows AS {self._query.rstrip('; ')}")
+        connection.execute(f"CREATE TEMP VIEW rows AS {self._query.rstrip('; ')}")
+        return connection
+
+    def _offer_read(self) -> DuckDBPyConnection:
+        # A view can neither hold values nor be called `rows` over another `rows`: read first.
+        connection = connect_duckdb()
+        connection.register("rows", self.arrow())
         return connection
 
 
