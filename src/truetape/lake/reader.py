@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS, Kind
 from truetape.lake.rows import Params, Rows, connect_duckdb
-from truetape.lake.snapshot import Filter, Snapshot, take_snapshot
+from truetape.lake.snapshot import Filter, Snapshot, build_model_query, list_models, take_snapshot
 
 Moment = datetime | str
 """A datetime, or ISO text; without a zone it is UTC."""
@@ -77,6 +77,9 @@ class Lake:
         # Opening a table costs milliseconds: only those the query speaks of, all when it speaks of none (SHOW TABLES).
         for name in named or KINDS:
             _create_view(connection, take_snapshot(self.path, KINDS[name]))
+        for model in list_models(self.path):
+            if not named or re.search(rf"\b{model}\b", query, re.IGNORECASE):
+                connection.execute(f'CREATE VIEW "{model}" AS {build_model_query(self.path, model)}')
         return connection
 
     def __getattr__(self, name: str) -> KindReader:

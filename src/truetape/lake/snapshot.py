@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from truetape.errors import ConfigError
-from truetape.events.schema import ColumnType, Kind
+from truetape.events.schema import KINDS, ColumnType, Kind
 
 _SQL_TYPES: dict[ColumnType, str] = {
     ColumnType.TEXT: "VARCHAR",
@@ -90,6 +90,22 @@ def take_snapshot(root: Path, kind: Kind, version: int | None = None) -> Snapsho
         DataFile(f"{root / kind.name}/{unquote(facts['path'])}", facts["partition.venue"], facts) for facts in actions
     )
     return Snapshot(kind, table.version(), columns, tuple(sorted(files, key=lambda file: file.uri)))
+
+
+def list_models(root: Path) -> list[str]:
+    """Name the tables beside the event kinds: what models built from them."""
+    return sorted(log.parent.name for log in root.glob("*/_delta_log") if log.parent.name not in KINDS)
+
+
+def build_model_query(root: Path, model: str) -> str:
+    """Write the SELECT over the files that a model's table has now."""
+    table = DeltaTable(root / model)
+    uris = ", ".join(quote_text(_escape_glob(uri)) for uri in sorted(table.file_uris()))
+    if uris:
+        source = f"read_parquet([{uris}], hive_partitioning = true, hive_types = {{'date': DATE, 'venue': VARCHAR}})"
+        return f"SELECT * FROM {source}"  # noqa: S608 - the names are our own
+    empty = ", ".join(f"NULL AS {field.name}" for field in table.schema().fields)
+    return f"SELECT {empty} WHERE false"
 
 
 def quote_text(text: str) -> str:

@@ -1,0 +1,28 @@
+"""Run the models."""
+
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, find_lake, json_option, lake_option
+from truetape.cli._output import print_rows
+
+
+@click.command("build")
+@click.argument("models", nargs=-1)
+@click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
+@click.option("--interval", "intervals", multiple=True, help="Bar intervals (1s, 1m, 5m, 1h); may be given several times.")
+@lake_option
+@config_option
+@json_option
+def command(
+    models: tuple[str, ...], full: bool, intervals: tuple[str, ...], lake: str | None, config_path: Path, as_json: bool
+) -> None:
+    """Build gold tables (bars) from the lake; only days that changed since the last build, unless --full."""
+    import msgspec
+
+    from truetape.transform import build
+
+    variables = {"intervals": list(intervals)} if intervals else None
+    result = build(find_lake(lake, config_path), models or None, full=full, variables=variables)
+    print_rows([msgspec.structs.asdict(model) for model in result.models], as_json=as_json, title="models")
