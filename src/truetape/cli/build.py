@@ -11,7 +11,9 @@ from truetape.cli._output import print_rows
 @click.command("build")
 @click.argument("models", nargs=-1)
 @click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
-@click.option("--interval", "intervals", multiple=True, help="Bar intervals (1s, 1m, 5m, 1h); may be given several times.")
+@click.option(
+    "--interval", "intervals", multiple=True, help="Bar intervals (1s, 1m, 5m, 1h); may be given several times."
+)
 @lake_option
 @config_option
 @json_option

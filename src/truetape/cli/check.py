@@ -1,0 +1,44 @@
+"""Check what the lake holds."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, find_lake, json_option, lake_option
+from truetape.cli._output import print_json, print_rows
+
+
+@click.command("check")
+@click.argument("names", nargs=-1)
+@lake_option
+@config_option
+@json_option
+def command(names: tuple[str, ...], lake: str | None, config_path: Path, as_json: bool) -> None:
+    """Run all checks on the lake, or the named ones; exits with 1 when a finding is an error."""
+    from truetape.lake import Lake
+    from truetape.quality import run_checks
+
+    report = run_checks(Lake(find_lake(lake, config_path)), names or None)
+    if as_json:
+        print_json(report)
+        sys.exit(report.exit_code)
+    results = [
+        {
+            "check": r.name,
+            "verdict": r.verdict,
+            "examined": r.examined,
+            "findings": len(r.findings),
+            "what holds": r.doc,
+        }
+        for r in report.results
+    ]
+    print_rows(results, as_json=False, title="checks")
+    for result in report.results:
+        for finding in result.findings:
+            where = f" at {finding.at:%Y-%m-%d %H:%M:%S.%f}" if finding.at else ""
+            place = f", tape offset {finding.tape_offset}" if finding.tape_offset is not None else ""
+            click.echo(
+                f"{finding.severity}: {result.name}: {finding.venue} {finding.symbol}: {finding.what}{where}{place}"
+            )
+    sys.exit(report.exit_code)
