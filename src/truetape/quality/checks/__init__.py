@@ -1,0 +1,1 @@
+"""Checks: one file each; the folder is the registry. Every file offers one `CHECK`."""

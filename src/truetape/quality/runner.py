@@ -1,0 +1,80 @@
+"""Run checks over a lake; the folder `checks` is the registry."""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+
+from truetape import clock
+from truetape.errors import ConfigError
+from truetape.lake import Lake
+from truetape.quality import checks as registry
+from truetape.quality._contract import Check, Finding
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """What one check said."""
+
+    name: str
+    doc: str
+    examines: str
+    examined: int
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """Say it in one word: failed, warned, passed, or empty when there was nothing to examine."""
+        if any(finding.severity == "error" for finding in self.findings):
+            return "failed"
+        if self.findings:
+            return "warned"
+        return "passed" if self.examined else "empty"
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """What all checks said."""
+
+    results: tuple[CheckResult, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in the order of the checks."""
+        return tuple(finding for result in self.results for finding in result.findings)
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether no finding is an error."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command exits with: 1 when a finding is an error, else 0."""
+        return 0 if self.is_fine else 1
+
+
+@cache
+def list_checks() -> tuple[Check, ...]:
+    """Load every check there is a file for, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(registry.__path__))
+    found = [importlib.import_module(f"{registry.__name__}.{name}").CHECK for name in names]
+    return tuple(found)
+
+
+def run_checks(lake: Lake, names: Sequence[str] | None = None) -> CheckReport:
+    """Run all checks, or the named ones."""
+    known = {check.name: check for check in list_checks()}
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"check {name!r}: unknown (allowed: {', '.join(known)})")
+    chosen = [known[name] for name in names] if names else list(known.values())
+    return CheckReport(tuple(_run_check(check, lake) for check in chosen))
+
+
+def _run_check(check: Check, lake: Lake) -> CheckResult:
+    started = clock.monotonic_ns()
+    outcome = check.run(lake)
+    seconds = (clock.monotonic_ns() - started) / 1e9
+    return CheckResult(check.name, check.doc, check.examines, outcome.examined, outcome.findings, seconds)
