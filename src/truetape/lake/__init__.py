@@ -1,8 +1,9 @@
 """The table format every later stage reads: Delta tables, one per event kind."""
 
 from truetape.lake.digest import lake_hash
+from truetape.lake.inventory import TableFacts, list_tables
 from truetape.lake.maintenance import compact, vacuum
 from truetape.lake.reader import Lake
 from truetape.lake.rows import Rows
 
-__all__ = ["Lake", "Rows", "compact", "lake_hash", "vacuum"]
+__all__ = ["Lake", "Rows", "TableFacts", "compact", "lake_hash", "list_tables", "vacuum"]
