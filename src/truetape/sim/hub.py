@@ -41,11 +41,13 @@ class Judge:
         self.done: deque[Done] = deque(maxlen=DONE_MAX)
         self.frozen_until_s: dict[str, float] = {}
         """Venue → until when it sends nothing."""
+        self.held = 0
+        """Frames held back to change places with the next one of their topic."""
 
     @property
     def is_watching(self) -> bool:
         """Say whether frames must pass the judge at all."""
-        return bool(self.frames or self.frozen_until_s)
+        return bool(self.frames or self.frozen_until_s or self.held)
 
     def freeze(self, venue: str, until_s: float) -> None:
         """Stop everything that a venue sends."""
@@ -139,6 +141,12 @@ class Session:
         """Leave everything: the connection is gone."""
         for topic in list(self.topics):
             self.unsubscribe(topic)
+        for topic in self.held:
+            self.hub.judge.record(
+                self.hub.venue, self.hub.feed, topic, "drop", connection=self.name, detail="held back"
+            )
+        self.hub.judge.held -= len(self.held)
+        self.held.clear()
         self.hub.sessions.discard(self)
 
     def close(self, code: int, reason: str) -> None:
@@ -227,9 +235,11 @@ class Hub:
             session.out += [encode_wire(payload)] * 2
         elif fault.action == "reorder":
             session.held[topic] = payload
+            self.judge.held += 1
         elif fault.action in ("corrupt", "change-field"):
             session.out.append(encode_wire(spoil(fault, payload)))
         if late is not None:
+            self.judge.held -= 1
             session.out.append(encode_wire(late))
 
 
