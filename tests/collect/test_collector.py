@@ -24,7 +24,13 @@ TUNING = Tuning(overlap_s=0.02, status_interval_s=0.02, decide=make_decide(Backo
 
 def settings_for(url: str, *names: str, instruments: tuple[str, ...] = ("all",), **record: Any) -> Settings:
     venue = VenueSettings(instruments=instruments, channels=("trade",), url=url)
-    times = {"flush_interval_ms": 1, "fsync_interval_ms": 5, "tick_seconds": 0.05, **record}
+    times = {
+        "flush_interval_ms": 1,
+        "flush_interval_idle_ms": 1,
+        "fsync_interval_ms": 5,
+        "tick_seconds": 0.05,
+        **record,
+    }
     return Settings(venues=dict.fromkeys(names or ("fake",), venue), record=RecordSettings(**times))
 
 

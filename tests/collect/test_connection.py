@@ -23,7 +23,7 @@ from truetape.events.instrument import Instrument
 from truetape.tape.frame import FrameKind
 from truetape.venues._contract import Heartbeat, Limits, Venue
 
-RECORD = RecordSettings(flush_interval_ms=1, fsync_interval_ms=5, tick_seconds=60)
+RECORD = RecordSettings(flush_interval_ms=1, flush_interval_idle_ms=1, fsync_interval_ms=5, tick_seconds=60)
 TUNING = Tuning(
     overlap_s=0.03,
     handover_timeout_s=0.3,

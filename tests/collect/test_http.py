@@ -27,7 +27,7 @@ OPTIONS = HttpOptions(decide=make_decide(Backoff(0.001, 0.01, 0.05)), total_time
 async def asking(
     tape: Any, venue: Any, url: str, options: HttpOptions = OPTIONS, gate: Gate | None = None
 ) -> AsyncIterator[Http]:
-    recorder = Recorder(tape, RecordSettings(flush_interval_ms=1, fsync_interval_ms=5))
+    recorder = Recorder(tape, RecordSettings(flush_interval_ms=1, flush_interval_idle_ms=1, fsync_interval_ms=5))
     async with asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
         try:

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from truetape.collect.recorder import ROW_OVERHEAD_BYTES, Recorder
+from truetape.collect.recorder import FLUSH_FRAMES, ROW_OVERHEAD_BYTES, Recorder
 from truetape.config import RecordSettings
 from truetape.errors import TapeError
 from truetape.tape import writer as tape_writer
 from truetape.tape.frame import FrameKind, Source
 
-FAST = {"flush_interval_ms": 1, "fsync_interval_ms": 5, "tick_seconds": 0.02}
+FAST = {"flush_interval_ms": 1, "flush_interval_idle_ms": 1, "fsync_interval_ms": 5, "tick_seconds": 0.02}
 
 
 @asynccontextmanager
@@ -44,6 +44,27 @@ async def test_frames_arrive_in_order_between_started_and_stopped(tape: Any) -> 
     assert (events[-1]["event"], events[-1]["reason"]) == ("stopped", "done")
     assert tape.payloads(FrameKind.REQUEST) == [b"ask"]
     assert tape.synced == len(tape.frames)
+
+
+async def test_few_frames_wait_for_more_but_not_for_ever(tape: Any) -> None:
+    async with recording(tape, flush_interval_idle_ms=60_000, tick_seconds=60) as recorder:
+        source = recorder.register(Source("v", "f", "one"))
+        for number in range(FLUSH_FRAMES - 2):  # with `started` one less than enough
+            recorder.take((source, number, 0, 0, b"x", ""))
+        await asyncio.sleep(0.05)
+        assert not tape.frames
+        recorder.take((source, 99, 0, 0, b"last", ""))
+        await tape.until(lambda: tape.payloads())
+        assert tape.payloads()[-1] == b"last"
+        recorder.take((source, 100, 0, 0, b"at the end", ""))
+    assert tape.payloads()[-1] == b"at the end"
+
+
+async def test_few_frames_are_visible_after_the_idle_interval(tape: Any) -> None:
+    async with recording(tape, flush_interval_idle_ms=20, tick_seconds=60) as recorder:
+        await tape.until(lambda: tape.events("started"))
+        recorder.put(recorder.register(Source("v", "f", "one")), FrameKind.TEXT, b"x")
+        await tape.until(lambda: tape.payloads())
 
 
 async def test_ticks_prove_life(tape: Any) -> None:

@@ -7,6 +7,7 @@ both show frames to readers within 9 ms (p99).
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,6 +28,13 @@ Result = TypeVar("Result")
 
 ROW_OVERHEAD_BYTES = 224
 """What Python keeps for a held frame besides its payload: tuple, two integers, the header of the bytes."""
+
+FLUSH_FRAMES = 50
+"""So many held frames are worth writing after `flush_interval_ms`; fewer wait for more, at most the idle interval.
+
+A batch costs 0.5 ms of a core however small it is, a quarter of it encoding, and 750 bytes for its head. Measured:
+1,000 frames/s took 14.7 % of a core and 454 bytes a frame in batches of 5 ms, 6.2 % and 79 bytes in batches of 50.
+"""
 
 CHUNK_FRAMES = 2000
 """Frames written in one go: the thread holds the interpreter for about a millisecond at most."""
@@ -91,7 +99,8 @@ class Recorder:
         self._refused: list[Row] = []
         self._drops: dict[int, _Drop] = {}
         self._dropped = 0
-        self._is_pending = False
+        self._wake_at = 0
+        """Frames taken at which whoever writes wants to be woken."""
         self._pending = asyncio.Event()
         self._closing = asyncio.Event()
         self._reason = ""
@@ -122,9 +131,8 @@ class Recorder:
         self._in_bytes = taken
         self._in_frames += 1
         self._rows.append(row)
-        if not self._is_pending:
-            self._is_pending = True
-            self._pending.set()
+        if self._in_frames >= self._wake_at:
+            self._wake()
 
     def put(self, source: int, kind: FrameKind, payload: bytes, meta: str = "") -> None:
         """Take one frame that is ours or came whole (a request, a response), stamped now."""
@@ -136,8 +144,8 @@ class Recorder:
         self._in_bytes += ROW_OVERHEAD_BYTES
         self._in_frames += 1
         self._rows.append((source, self._wall_ns(), clock.monotonic_ns(), FrameKind.EVENT, b"", meta))
-        self._is_pending = True
-        self._pending.set()
+        if self._in_frames >= self._wake_at:
+            self._wake()
 
     def note_self(self, event: str, **facts: Any) -> None:
         """Write an EVENT frame about the recorder itself."""
@@ -198,13 +206,33 @@ class Recorder:
     async def _write_always(self) -> None:
         while not self._closing.is_set():
             await self._pending.wait()
-            await asyncio.sleep(self._settings.flush_interval_ms / 1000)
+            await self._gather_batch()
             await self._write_held()
+
+    async def _gather_batch(self) -> None:
+        """Let frames gather: briefly when many come, longer when few do."""
+        brief_s = self._settings.flush_interval_ms / 1000
+        await asyncio.sleep(brief_s)
+        missing = FLUSH_FRAMES - len(self._rows)
+        idle_s = self._settings.flush_interval_idle_ms / 1000
+        if missing <= 0 or idle_s <= brief_s or self._drops or self._closing.is_set():
+            return
+        self._pending.clear()
+        self._wake_at = self._in_frames + missing
+        try:
+            async with asyncio.timeout(idle_s - brief_s):
+                await self._pending.wait()
+        except TimeoutError:
+            return
+
+    def _wake(self) -> None:
+        self._wake_at = sys.maxsize
+        self._pending.set()
 
     async def _write_held(self) -> None:
         """Write what is held now."""
         self._pending.clear()
-        self._is_pending = False
+        self._wake_at = 0
         rows, self._rows = self._rows, []
         try:
             if rows:
