@@ -141,7 +141,7 @@ def connect(location: str, options: Mapping[str, str], tape_id: str, step: Step 
 
 def _split_rows(kind: Kind, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """Give rows per file, in the order they came."""
-    days = pc.strftime(rows["received_at"], format="%Y-%m-%d")
+    days = pc.cast(rows["received_at"], pa.date32())
     keyed = rows.append_column("_day", days)
     for group in keyed.group_by(["venue", "_day"], use_threads=False).aggregate([]).to_pylist():
         wanted = pc.and_(pc.equal(keyed["venue"], group["venue"]), pc.equal(days, group["_day"]))
