@@ -137,16 +137,19 @@ class Blaster(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._fire())
 
     def _answer_pings(self, data: bytes) -> None:
-        """Clients mask what they send; a ping is short and comes alone."""
-        if len(data) >= 6 and data[0] == 0x89:
-            mask, body = data[2:6], data[6 : 6 + (data[1] & 127)]
-            self._transport.write(encode_wire(bytes(b ^ mask[i % 4] for i, b in enumerate(body)), 0x8A))
-        elif data[:1] == b"\x88":
-            self._transport.close()
+        """Answer pings and end on a close; clients mask what they send, and these are short."""
+        while len(data) >= 6:
+            size = 6 + (data[1] & 127)
+            if data[0] == 0x89:
+                mask, body = data[2:6], data[6:size]
+                self._transport.write(encode_wire(bytes(b ^ mask[i % 4] for i, b in enumerate(body)), 0x8A))
+            elif data[0] == 0x88:
+                self._transport.abort()
+            data = data[size:]
 
     async def _fire(self) -> None:
         started_ns = clock.monotonic_ns()
-        while True:
+        while not self._transport.is_closing():
             elapsed_s = (clock.monotonic_ns() - started_ns) / 1e9
             if self._seconds and elapsed_s >= self._seconds:
                 break
