@@ -19,6 +19,7 @@ from truetape import config, errors
 from truetape.cli import cli
 from truetape.events.schema import COMMON, KINDS, Column
 from truetape.flow.proof import Verdict
+from truetape.quality import list_checks
 from truetape.sim.faults import ACTIONS
 from truetape.sim.venues import list_fakes, load_fake
 from truetape.sinks import list_sinks
@@ -391,6 +392,18 @@ def _write_model(name: str) -> str:
     return f"## {name}\n\n{model['description']}\n\n" + write_table(("Column", "What it says"), rows)
 
 
+def write_checks() -> str:
+    """Write the page of checks."""
+    rows = [(code(check.name), check.doc, check.examines) for check in list_checks()]
+    return write_page(
+        "Checks",
+        "Questions asked of a lake by `truetape check`, each one file. A finding is an *error* where the data is wrong "
+        "or a hole is not declared (exit code 1), else a *warning*: a person should look. Each names the place on "
+        "the tape. Every check says how much it examined: nothing found in nothing proves nothing.",
+        write_table(("Check", "What holds when nothing is found", "Examines"), rows),
+    )
+
+
 def write_formats() -> str:
     """Write the page of recordings that can be imported."""
     rows = []
@@ -485,6 +498,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "venues.md": write_venues,
     "sinks.md": write_sinks,
     "models.md": write_models,
+    "checks.md": write_checks,
     "import.md": write_formats,
     "verify.md": write_verdict,
     "exit-codes.md": write_errors,
