@@ -47,12 +47,14 @@ class RecordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a view carries rows into its sink."""
 
-    commit_rows: Count = 2_000_000
-    """Rows held before a commit."""
+    commit_rows: Count = 250_000
+    """Rows held in memory before a commit; more make fewer files and need about 1 KB of memory for every row."""
     commit_seconds: Positive = 300
     """Longest time (of the tape) between commits while rows arrive."""
     archive: bool = True
     """Whether sealed segments are recompressed once every sink has them."""
+    compact_hours: Annotated[float, msgspec.Meta(ge=0)] = 24
+    """Join the lake's small files this often while recording; 0: only when `truetape lake compact` says so."""
 
 
 class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,8 +29,9 @@ from truetape.flow.message import (
     write_line,
 )
 from truetape.flow.view import View
+from truetape.lake import compact
 from truetape.sinks import open_sink
-from truetape.tape import archive_segment, find_folder, list_segments, has_tape, open_reader
+from truetape.tape import archive_segment, find_folder, has_tape, list_segments, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
@@ -47,6 +48,7 @@ class Views:
         self._views = [View(self._reader, self._reader.tape_id, sink, settings.deliver) for sink in self._sinks]
         self._watch = Watch()
         self._archived = 0
+        self._compacted_ns = clock.monotonic_ns()
 
     def advance(self) -> int:
         """Advance every view a little; return the frames decoded."""
@@ -83,6 +85,16 @@ class Views:
                 if segment.reason != "archived":
                     archive_segment(find_folder(self._settings.tape), segment.first)
                     return
+
+    def compact_when_due(self) -> None:
+        """Join small files of the lakes, now and then; the tape holds what comes meanwhile."""
+        hours = self._settings.deliver.compact_hours
+        if not hours or clock.monotonic_ns() - self._compacted_ns < hours * 3600e9:
+            return
+        self._compacted_ns = clock.monotonic_ns()
+        for spec in self._settings.sinks:
+            if spec.startswith("lake:"):
+                compact(spec.removeprefix("lake:").partition("?")[0])
 
     def close(self) -> None:
         """Let go of everything."""
@@ -167,6 +179,7 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> None:
             if finishing:
                 break
             views.archive_one()
+            views.compact_when_due()
             views.wait(0.1)
         finishing = finishing or (not inbox.empty() and isinstance(inbox.get(), Finish))
     views.commit()
