@@ -80,7 +80,9 @@ class BybitDesk:
         if found["interval"]:
             self._klines[topic] = found["interval"]
         elif topic == self._tickers:
-            return self._describe_ticker("snapshot", self._read_ticker())
+            now = self._read_ticker()
+            self._ticker = self._ticker or now  # deltas say what differs from this
+            return self._describe_ticker("snapshot", now)
         return b""
 
     def advance(self, step: Step) -> None:

@@ -1,5 +1,6 @@
 """Fake Coinbase: the Exchange feed and Advanced Trade, with their REST sides."""
 
+import re
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -252,7 +253,7 @@ class CoinbaseDesk:
         return encode_json({"type": kind, "candles": rows}).decode()
 
 
-_NUMBER = b'"sequence_num":'
+_NUMBER = re.compile(rb'"sequence_num":\d+')
 
 
 def wrap_event(channel: str, at_us: int, event: str) -> bytes:
@@ -338,7 +339,7 @@ class AdvancedTalk:
 
     def _number(self, payload: bytes) -> bytes:
         number, self._sequence = self._sequence, self._sequence + 1
-        return payload.replace(b'"sequence_num":0', b'"sequence_num":%d' % number, 1)
+        return _NUMBER.sub(b'"sequence_num":%d' % number, payload, count=1)
 
     def _send(self, channel: str, event: str) -> None:
         self._session.send(self._number(wrap_event(channel, self._world.time.now_us(), event)))
