@@ -31,6 +31,11 @@ class Gap(msgspec.Struct, frozen=True):
     """Events known to be missing, where ids tell."""
     evidence: str
 
+    @property
+    def length_s(self) -> float:
+        """Give its length for ordering; an open gap is longer than any other."""
+        return float("inf") if self.seconds is None else self.seconds
+
     def covers(self, venue: str, symbol: str, channel: str, start: datetime, end: datetime) -> bool:
         """Say whether the gap declares a hole in this stream that touches [start, end]."""
         return (

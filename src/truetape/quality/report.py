@@ -1,5 +1,159 @@
-"""x"""
+"""One page that shows what a lake holds and how far it can be trusted: self-contained, light and dark."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from truetape.errors import MissingExtra
+from truetape.lake import Lake
+from truetape.quality.ledger import Coverage
+from truetape.quality.runner import CheckReport, run_checks
+from truetape.quality.survey import Survey, survey_lake
+
+_GAPS_MAX = 40
+_FINDINGS_MAX = 12
+_NOTES_MAX = 30
 
 
-def write_report() -> None:
-    """X."""
+def write_report(
+    lake: Lake,
+    out_dir: Path | str,
+    title: str,
+    *,
+    balance: Mapping[str, Any] | None = None,
+    checks: CheckReport | None = None,
+) -> Path:
+    """Write `report.html` and `overview.png` into a folder and return the page's path.
+
+    `balance` is what `verify` says; checks are run unless given. Nothing on the page is loaded from elsewhere.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader
+
+        from truetape.quality import figure
+    except ImportError as error:
+        raise MissingExtra("the report", "report") from error
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    survey = survey_lake(lake)
+    outcome = run_checks(lake) if checks is None else checks
+    pictures = {
+        "candles": [figure.render_candles(candles) for candles in survey.candles],
+        "lanes": figure.render_lanes(survey) if survey.lanes else "",
+        "curves": figure.render_curves(survey.curves) if any(c.points for c in survey.curves) else "",
+    }
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        moment=_format_moment, span=_format_span, whole=_format_whole, ms=_format_ms, share=_format_share
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        survey=survey,
+        streams=[_describe_stream(stream, survey) for stream in survey.coverage],
+        tiles=_make_tiles(survey, outcome, balance),
+        pictures=pictures,
+        checks=outcome,
+        balance=balance,
+        notes=_read_notes(lake),
+        gaps_max=_GAPS_MAX,
+        findings_max=_FINDINGS_MAX,
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    if survey.lanes:
+        (folder / "overview.png").write_bytes(figure.render_overview(survey, title))
+    return path
+
+
+def _describe_stream(stream: Coverage, survey: Survey) -> dict[str, Any]:
+    seconds = (stream.last_at - stream.first_at).total_seconds()
+    lag = survey.lags.get((stream.venue, stream.symbol, stream.channel))
+    return {"it": stream, "rate": stream.rows / seconds if seconds > 0 else None, "lag": lag}
+
+
+def _make_tiles(survey: Survey, checks: CheckReport, balance: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    whole = sum(c.observed_seconds + c.gap_seconds for c in survey.coverage)
+    seen = sum(c.observed_seconds for c in survey.coverage)
+    real = [gap for gap in survey.gaps if gap.state != "repaired"]
+    blind = sum(gap.state == "open" for gap in real)
+    failed = [r.name for r in checks.results if r.verdict == "failed"]
+    warned = [r.name for r in checks.results if r.verdict == "warned"]
+    tiles = [
+        {"name": "rows", "value": _format_whole(sum(c.rows for c in survey.coverage)), "note": "of all event kinds"},
+        {
+            "name": "streams",
+            "value": str(len(survey.coverage)),
+            "note": f"{len({c.venue for c in survey.coverage})} venues",
+        },
+        {
+            "name": "observed",
+            "value": _format_share(seen / whole) if whole else "n/a",
+            "note": "of all streams' time",
+            "state": "" if whole and seen == whole else "warned",
+        },
+        {
+            "name": "gaps",
+            "value": str(len(real)),
+            "note": f"{blind} open, {len(survey.gaps) - len(real)} more repaired",
+            "state": "warned" if real else "passed",
+        },
+        {
+            "name": "checks",
+            "value": f"{len(failed)} failed" if failed else f"{len(warned)} warned" if warned else "passed",
+            "note": ", ".join(failed or warned) or "no findings",
+            "state": "failed" if failed else "warned" if warned else "passed",
+        },
+    ]
+    if balance is not None:
+        fine = bool(balance.get("balanced"))
+        word = {"value": "balanced" if fine else "not balanced", "state": "passed" if fine else "failed"}
+        tiles.append({"name": "tape and lake", "note": f"{balance.get('frames', 0):,} frames", **word})
+    return tiles
+
+
+def _read_notes(lake: Lake) -> dict[str, list[dict[str, Any]]]:
+    queries = {
+        "quarantine": """select venue, feed, reason, path, excerpt, count(*) as count, min(received_at) as first
+            from quarantine group by all order by count desc, venue, feed, reason, path, excerpt""",
+        "drift": """select venue, feed, message, change, path, was, now, min(received_at) as first
+            from drift group by all order by first, venue, path""",
+    }
+    return {name: lake.sql(f"{query} limit {_NOTES_MAX}").arrow().to_pylist() for name, query in queries.items()}
+
+
+def _format_moment(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "n/a"
+
+
+def _format_span(seconds: float | None) -> str:
+    if seconds is None:
+        return "open"
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _format_whole(number: int) -> str:
+    return f"{number:,}"
+
+
+def _format_ms(number: float) -> str:
+    return (
+        f"{number / 1000:,.1f} s"
+        if abs(number) >= 10_000
+        else f"{number:,.3g} ms"
+        if abs(number) < 100
+        else f"{number:,.0f} ms"
+    )
+
+
+def _format_share(share: float) -> str:
+    """Round down: what is not whole never reads as 100 %."""
+    return "100 %" if share >= 1 else f"{int(share * 10_000) / 100:.2f} %"

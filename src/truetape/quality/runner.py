@@ -50,6 +50,17 @@ class CheckReport(msgspec.Struct, frozen=True):
         return not any(finding.severity == "error" for finding in self.findings)
 
     @property
+    def summary(self) -> str:
+        """Say it in one line: how many passed, and which did not."""
+        words = []
+        for verdict in ("passed", "warned", "failed", "empty"):
+            names = [result.name for result in self.results if result.verdict == verdict]
+            if names:
+                listed = "" if verdict == "passed" else f" ({', '.join(names)})"
+                words.append(f"{len(names)} {'had nothing to examine' if verdict == 'empty' else verdict}{listed}")
+        return ", ".join(words)
+
+    @property
     def exit_code(self) -> int:
         """What a command exits with: 1 when a finding is an error, else 0."""
         return 0 if self.is_fine else 1
