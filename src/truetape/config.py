@@ -70,6 +70,8 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Send everything meant for this venue to this server instead."""
     lifetime_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0
     """Replace connections after this time; 0: shortly before the venue would."""
+    listing_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3600
+    """Look this often for instruments that are new or gone; 0: only at the start."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

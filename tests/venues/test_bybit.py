@@ -513,7 +513,7 @@ def test_other_listings(recordings: Path, market: str) -> None:
     assert count >= 2
 
 
-def test_listing_pages_are_wished_for_and_reach_open_connections() -> None:
+def test_listing_pages_lead_to_the_next_and_reach_open_connections() -> None:
     rows = Rows()
     decoder = VENUE.make_decoder(Scribe("bybit", rows))
     decode = decoder.open("spot", "line")
@@ -527,9 +527,10 @@ def test_listing_pages_are_wished_for_and_reach_open_connections() -> None:
     body = encode({"retCode": 0, "retMsg": "OK", "result": {"list": [item], "nextPageCursor": "a%3D1"}})
     url = LISTING.format("spot")
     assert decoder.respond(Response("spot", "http", url, 200, body, 5, 6))
-    assert rows.wishes[0].url == f"{url}&cursor=a%3D1"
-    assert decoder.respond(Response("spot", "http", f"{url}&cursor=a%3D1", 200, body, 5, 6))
-    assert rows.wishes[1].url == f"{url}&cursor=a%3D1"
+    assert VENUE.find_next_page(url, body) == f"{url}&cursor=a%3D1"
+    assert VENUE.find_next_page(f"{url}&cursor=a%3D1", body.replace(b"a%3D1", b"b")) == f"{url}&cursor=b"
+    assert VENUE.find_next_page(url, body.replace(b"a%3D1", b"")) is None
+    assert not rows.wishes  # whoever asks for listings asks for all pages
     decode(encode({"topic": "publicTrade.DEFXYZ", "data": [{**trade, "s": "DEFXYZ"}]}), 5, 6)
     assert rows.streams[-1].symbol == "DEF-XYZ"
 

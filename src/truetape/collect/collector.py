@@ -12,109 +12,27 @@ from typing import Any
 import msgspec
 
 from truetape import clock
-from truetape.collect.connection import Connection, Tuning
-from truetape.collect.gate import Gate
-from truetape.collect.http import Ask, Http, HttpOptions
-from truetape.collect.plan import (
-    ConnectionPlan,
-    check_venue,
-    choose_instruments,
-    choose_listings,
-    plan_connections,
-)
+from truetape.collect.connection import Tuning
+from truetape.collect.http import HttpOptions
+from truetape.collect.plan import ConnectionPlan, check_venue
 from truetape.collect.recorder import Recorder
-from truetape.collect.retry import GiveUp
-from truetape.collect.status import CollectorStatus, State, VenueStatus
-from truetape.config import Settings, VenueSettings
-from truetape.errors import ConfigError, Fatal, Transient, TruetapeError, VenueUnreachable
-from truetape.events.instrument import Instrument
+from truetape.collect.status import CollectorStatus, VenueStatus
+from truetape.collect.venue import VenueCollector, explain_bug
+from truetape.config import Settings
+from truetape.errors import ConfigError, Fatal
 from truetape.events.wish import Fetch, Reconnect, Resubscribe, Wish
 from truetape.tape.contract import TapeWriter
-from truetape.tape.frame import Source
 from truetape.venues import load_venue
-from truetape.venues._contract import Listing, Venue
+from truetape.venues._contract import Venue
 
 WISH_REPEAT_S = 5.0
 """The same wish within this time is granted once."""
 WISHES_MAX = 1000
-"""Fetches of one venue waiting; more are dropped, and an event says so."""
-FETCHERS = 4
-"""Requests to one venue under way at once."""
+"""Wishes remembered, and resubscriptions under way; more are dropped, and an event says so."""
 START_TIMEOUT_S = 15.0
 """So long the start waits for all venues' listings, to refuse a wrong name before anything is recorded."""
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (50_000, 50, 1000)
-
-
-class VenueCollector:
-    """One venue: its listings, its connections, what it is asked."""
-
-    def __init__(self, venue: Venue, settings: VenueSettings, recorder: Recorder, tuning: Tuning, http: HttpOptions):
-        self.venue = venue
-        self.gate = Gate(venue)
-        self.http = Http(venue, settings.url, recorder, self.gate, http)
-        self.connections: list[Connection] = []
-        self.state: State = "listing"
-        self.reason = ""
-        self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(WISHES_MAX)
-        self._settings = settings
-        self._recorder = recorder
-        self._tuning = tuning
-
-    async def plan(self) -> tuple[ConnectionPlan, ...] | Fatal:
-        """Fetch the listings and plan connections; what cannot be helped is returned, not raised."""
-        try:
-            listed: list[Instrument] = []
-            for listing in choose_listings(self.venue, self._settings):
-                listed += await self._list(listing)
-            return plan_connections(self.venue, self._settings, choose_instruments(self.venue, self._settings, listed))
-        except Fatal as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - supervisor: one venue's bug must not stop the others
-            return explain_bug(self.venue.name, error)
-
-    async def run(self, plans: tuple[ConnectionPlan, ...]) -> None:
-        """Hold the planned connections and fetch what is wished, until cancelled; raises Fatal when refused."""
-        self.connections = [
-            Connection(self.venue, self._settings, plan, self._recorder, self.gate, self._tuning) for plan in plans
-        ]
-        self.state = "open"
-        async with asyncio.TaskGroup() as group:
-            for connection in self.connections:
-                group.create_task(connection.run())
-            for _ in range(FETCHERS):
-                group.create_task(self._fetch_always())
-
-    def give_up(self, error: Fatal) -> None:
-        """Say on the tape that this venue is not recorded any more, and why."""
-        self.state, self.reason = "refused", str(error)
-        source = self._recorder.register(Source(self.venue.name, "", self.venue.name))
-        self._recorder.note(source, "gave_up", reason=str(error))
-
-    async def _list(self, listing: Listing) -> list[Instrument]:
-        """Read one listing, however long the venue is away."""
-        attempt = 0
-        while True:
-            try:
-                reply = await self.http.fetch(Ask(listing.market, listing.url, listing.weight, "listing"))
-                if reply.status != 200:
-                    raise VenueUnreachable(f"{listing.url} answered {reply.status}")
-                return self.venue.read_listing(listing.url, reply.body)
-            except (Transient, msgspec.DecodeError) as error:
-                attempt += 1
-                self.reason = str(error)
-                verdict = self._tuning.decide(error, attempt)
-                if isinstance(verdict, GiveUp):
-                    raise Fatal(verdict.reason) from error
-                await asyncio.sleep(verdict.delay_s)
-
-    async def _fetch_always(self) -> None:
-        while True:
-            wish = await self.fetches.get()
-            try:
-                await self.http.fetch(Ask(wish.feed, wish.url, wish.weight, wish.reason))
-            except TruetapeError as error:
-                self.reason = str(error)  # the failure is on the tape; who wished will wish again
 
 
 class Collector:
@@ -254,16 +172,6 @@ class Collector:
                 task.add_done_callback(self._resubscribing.discard)
                 return True
         return False
-
-
-def explain_bug(venue: str, error: Exception) -> Fatal:
-    """Turn an error nobody foresaw into one that ends its venue only."""
-    first: BaseException = error
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    fatal = Fatal(f"venues.{venue}: {type(first).__name__}: {first}")
-    fatal.__cause__ = error
-    return fatal
 
 
 def find_error(errors: BaseExceptionGroup[Any]) -> Fatal:

@@ -60,7 +60,7 @@ class Connection:
         self.lane = f"{venue.name}/{plan.feed.name}/{plan.number}"
         self._venue = venue
         self._settings = settings
-        self._plan = plan
+        self.plan = plan
         self._recorder = recorder
         self._gate = gate
         self._tuning = tuning
@@ -77,8 +77,7 @@ class Connection:
 
     async def run(self) -> None:
         """Hold the connection until cancelled; raises `Fatal` when trying again cannot help."""
-        streams = [msgspec.structs.asdict(stream) for stream in self._plan.streams]
-        self._recorder.note(self._lane_source, "planned", streams=streams)
+        self._note_plan()
         try:
             async with asyncio.TaskGroup() as group:
                 leg = await self._connect(group)
@@ -87,6 +86,16 @@ class Connection:
         finally:
             self._state = "stopped"
             await asyncio.gather(*(leg.close("shutdown") for leg in list(self._legs)))
+
+    async def revise(self, plan: ConnectionPlan) -> None:
+        """Take a new plan for the same lane: what it adds is subscribed, what it lacks is not any more."""
+        self.plan = plan
+        self._note_plan()
+        for leg in list(self._legs):
+            try:
+                await leg.revise(plan)
+            except VenueUnreachable:
+                continue  # the line broke: its successor follows the new plan
 
     def reconnect(self, name: str) -> bool:
         """Replace the connection if it still is the one of that name."""
@@ -111,14 +120,14 @@ class Connection:
         leg = self._legs[-1] if self._legs else None
         return ConnectionStatus(
             venue=self._venue.name,
-            feed=self._plan.feed.name,
+            feed=self.plan.feed.name,
             connection=leg.name if leg else self.lane,
             state=self._state,
             frames=self._past_frames + sum(leg.socket.frames for leg in self._legs),
             bytes=self._past_bytes + sum(leg.socket.bytes for leg in self._legs),
             age_s=(clock.monotonic_ns() - leg.socket.last_ns) / 1e9 if leg else None,
             attempts=self._attempts,
-            topics=len(self._plan.topics),
+            topics=len(self.plan.topics),
             reason=self._reason,
         )
 
@@ -148,8 +157,8 @@ class Connection:
 
     async def _open(self, group: asyncio.TaskGroup) -> Leg:
         """Make one attempt: connect, greet, subscribe."""
-        await self._gate.enter(self._plan.feed)
-        feed = self._plan.feed
+        await self._gate.enter(self.plan.feed)
+        feed = self.plan.feed
         if not self._legs:
             self._state = "connecting"
         # An attempt that fails leaves its name to the next: names on a tape stay few.
@@ -163,7 +172,7 @@ class Connection:
             note = self._recorder.note
             note(self._lane_source, "connect_failed", url=feed.url, error=str(error), attempt=self._attempts + 1)
             raise self._explain(error) from error
-        leg = Leg(self._venue, self._plan, self._recorder, self._name, source, socket)
+        leg = Leg(self._venue, self.plan, self._recorder, self._name, source, socket)
         self._opened += 1
         self._name = ""
         self._legs.append(leg)
@@ -240,16 +249,20 @@ class Connection:
         self._attempts = 0
         return new
 
+    def _note_plan(self) -> None:
+        streams = [msgspec.structs.asdict(stream) for stream in self.plan.streams]
+        self._recorder.note(self._lane_source, "planned", streams=streams)
+
     def _lifetime_s(self) -> float:
         """Return after how long to replace a connection: somewhat before the venue would, not all at once."""
-        lifetime_s = self._settings.lifetime_seconds or self._plan.feed.lifetime_s
+        lifetime_s = self._settings.lifetime_seconds or self.plan.feed.lifetime_s
         if lifetime_s <= 0:
             return 10 * 365 * 86_400.0
         margin_s = min(lifetime_s * 0.1, self._tuning.lifetime_margin_max_s)
         return lifetime_s - margin_s * (0.2 + 0.8 * self._tuning.draw())
 
     def _register(self, name: str) -> int:
-        return self._recorder.register(Source(self._venue.name, self._plan.feed.name, name))
+        return self._recorder.register(Source(self._venue.name, self.plan.feed.name, name))
 
 
 def _age_s(leg: Leg) -> float:

@@ -46,14 +46,22 @@ class Leg:
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribe topics in batches within the venue's limits, saying on the tape what each asked for."""
-        by_topic: dict[str, list[StreamPlan]] = {}
-        for stream in self._plan.streams:
-            by_topic.setdefault(stream.topic, []).append(stream)
+        by_topic = group_streams(self._plan)
         for batch in batch_topics(self._venue, self._plan.feed, topics):
             self._requests += 1
             await self._say(self._venue.subscribe(self._plan.feed, batch, self._requests), "")
-            streams = [msgspec.structs.asdict(stream) for topic in batch for stream in by_topic.get(topic, [])]
-            self._recorder.note(self._source, "subscribed", streams=streams)
+            self._recorder.note(self._source, "subscribed", streams=_describe(batch, by_topic))
+
+    async def revise(self, plan: ConnectionPlan) -> None:
+        """Follow a changed plan; topics that are gone are let go of, with an event."""
+        old, self._plan = self._plan, plan
+        kept, known = set(plan.topics), set(old.topics)
+        by_topic = group_streams(old)
+        for batch in batch_topics(self._venue, plan.feed, [topic for topic in old.topics if topic not in kept]):
+            self._requests += 1
+            await self._say(self._venue.unsubscribe(plan.feed, batch, self._requests), "")
+            self._recorder.note(self._source, "unsubscribed", streams=_describe(batch, by_topic))
+        await self.subscribe([topic for topic in plan.topics if topic not in known])
 
     async def resubscribe(self, topics: Sequence[str]) -> None:
         """Drop topics and ask for them again, for a fresh snapshot."""
@@ -99,6 +107,18 @@ class Leg:
             raise VenueUnreachable(f"{self.name} closed while subscribing: {ending.code} {ending.reason}")
         note_request(self._recorder, self._source, payload, purpose)
         self.socket.send(payload)
+
+
+def group_streams(plan: ConnectionPlan) -> dict[str, list[StreamPlan]]:
+    """Return the streams that each topic carries."""
+    by_topic: dict[str, list[StreamPlan]] = {}
+    for stream in plan.streams:
+        by_topic.setdefault(stream.topic, []).append(stream)
+    return by_topic
+
+
+def _describe(topics: Sequence[str], by_topic: dict[str, list[StreamPlan]]) -> list[dict[str, Any]]:
+    return [msgspec.structs.asdict(stream) for topic in topics for stream in by_topic.get(topic, [])]
 
 
 def note_request(recorder: Recorder, source: int, payload: bytes, purpose: str) -> None:

@@ -1,7 +1,8 @@
 """What to connect to and what to subscribe there, from settings, listings and what a venue offers. Pure."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -50,14 +51,19 @@ def choose_listings(venue: Venue, settings: VenueSettings) -> tuple[Listing, ...
     return tuple(listing for listing in venue.listings if listing.market in markets)
 
 
-def choose_instruments(venue: Venue, settings: VenueSettings, listed: Iterable[Instrument]) -> tuple[Instrument, ...]:
-    """Choose by name, pattern or `all`, in listing order; ConfigError names what is nearest to an unknown one."""
+def choose_instruments(
+    venue: Venue, settings: VenueSettings, listed: Iterable[Instrument], *, is_complete: bool = True
+) -> tuple[Instrument, ...]:
+    """Choose by name, pattern or `all`, in listing order; ConfigError names what is nearest to an unknown one.
+
+    Without `is_complete` names that are not listed (any more) are left out.
+    """
     markets = {feed.market for feed in live_feeds(venue)} & _choose_markets(venue, settings)
     candidates = [instrument for instrument in listed if instrument.market in markets]
     chosen: dict[tuple[str, str], Instrument] = {}
     for wanted in settings.instruments:
         found = [instrument for instrument in candidates if _matches(instrument, wanted)]
-        if not found:
+        if not found and is_complete:
             raise ConfigError(_explain_unknown(venue, wanted, candidates))
         chosen.update({(instrument.market, instrument.venue_symbol): instrument for instrument in found})
     order = {(instrument.market, instrument.venue_symbol): None for instrument in candidates}
@@ -68,22 +74,43 @@ def plan_connections(
     venue: Venue, settings: VenueSettings, instruments: Sequence[Instrument]
 ) -> tuple[ConnectionPlan, ...]:
     """Spread the topics of the chosen instruments and channels over as few connections as the venue allows."""
+    return revise_connections(venue, settings, (), instruments)
+
+
+def revise_connections(
+    venue: Venue, settings: VenueSettings, held: Sequence[ConnectionPlan], instruments: Sequence[Instrument]
+) -> tuple[ConnectionPlan, ...]:
+    """Plan anew, leaving what is subscribed where it is: new topics go where there is room, then to new connections."""
     plans: list[ConnectionPlan] = []
     markets = _choose_markets(venue, settings)
     for feed in live_feeds(venue):
-        if feed.market not in markets:
-            continue
-        streams = _list_streams(venue, feed, settings.channels, instruments)
-        topics = list(dict.fromkeys(stream.topic for stream in streams))
-        size = feed.limits.topics_per_connection_max
-        for number, start in enumerate(range(0, len(topics), size), 1):
-            part = topics[start : start + size]
-            carried = set(part)
-            plans.append(ConnectionPlan(feed, number, tuple(part), tuple(s for s in streams if s.topic in carried)))
+        if feed.market in markets:
+            streams = _list_streams(venue, feed, settings.channels, instruments)
+            plans += _place_streams(feed, [plan for plan in held if plan.feed == feed], streams)
     if not plans:
         wanted = f"{', '.join(settings.channels)} of {', '.join(settings.instruments)}"
         raise ConfigError(f"venues.{venue.name}: {venue.title} has none of the streams asked for ({wanted})")
     return tuple(plans)
+
+
+def _place_streams(
+    feed: Feed, held: Sequence[ConnectionPlan], streams: Sequence[StreamPlan]
+) -> Iterator[ConnectionPlan]:
+    by_topic: dict[str, list[StreamPlan]] = {}
+    for stream in streams:
+        by_topic.setdefault(stream.topic, []).append(stream)
+    parts = {plan.number: [topic for topic in plan.topics if topic in by_topic] for plan in held}
+    placed = {topic for part in parts.values() for topic in part}
+    new = deque(topic for topic in by_topic if topic not in placed)
+    number = 1
+    while new:
+        part = parts.setdefault(number, [])
+        while new and len(part) < feed.limits.topics_per_connection_max:
+            part.append(new.popleft())
+        number += 1
+    for number, part in sorted(parts.items()):
+        if part:
+            yield ConnectionPlan(feed, number, tuple(part), tuple(s for topic in part for s in by_topic[topic]))
 
 
 def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[str, ...]]:

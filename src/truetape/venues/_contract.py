@@ -59,6 +59,8 @@ class Feed(msgspec.Struct, frozen=True):
     """The venue cuts after this; a hand-over is planned before."""
     silence_s: float = 60.0
     """Nothing at all for this long, heartbeats included: the socket is dead."""
+    is_acked_by_topic: bool = False
+    """The venue confirms each topic of a subscribe message by a message of its own; else each message by one."""
     greetings: tuple[str, ...] = ()
     """Messages to send first, before subscriptions."""
     dates: tuple[date, date | None] = (date(2017, 1, 1), None)
@@ -138,6 +140,8 @@ class Venue(msgspec.Struct, frozen=True):
     """A frame that wants an answer (Deribit's test_request) → the answer; null for every other frame."""
     find_feed: Callable[[str], str | None] = lambda url: None
     """URL of an imported recording's connection or request → the feed it belongs to."""
+    find_next_page: Callable[[str, bytes], str | None] = lambda url, body: None
+    """(url, body) of a listing → URL of its next page; null on the last one, and where listings have one page."""
     prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None
     """(bids, asks as text, best first; instrument) → checksum of the venue's own making."""
     default_markets: tuple[str, ...] = ()

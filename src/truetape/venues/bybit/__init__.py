@@ -15,7 +15,6 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.events.wish import Fetch
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
 from truetape.venues.bybit.instrument import find_next_page, name_instrument, read_listing
 from truetape.venues.bybit.legacy import SPOT_V1, V2
@@ -76,7 +75,7 @@ class _Decoder:
         return Link(self._scribe, feed, _MARKETS[feed], connection, _MAKERS[feed])
 
     def respond(self, response: Response) -> bool:
-        """Decode a response; a listing of several pages wishes for its next one."""
+        """Decode a response."""
         path = urlsplit(response.url).path
         if path not in _LISTING_PATHS:
             return decode_body(self._link(response.feed, response.connection), response)
@@ -87,9 +86,6 @@ class _Decoder:
         if any(news):
             for link in self._links:
                 link.handlers.clear()
-        following = find_next_page(response.url, response.body) if path == _LISTING_PATHS[0] else None
-        if following:
-            self._scribe.rows.wishes.append(Fetch("bybit", response.feed, following, "next page of a listing"))
         return True
 
 
@@ -170,4 +166,5 @@ VENUE = Venue(
     subscribe=_subscribe,
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
+    find_next_page=find_next_page,
 )  # fmt: skip

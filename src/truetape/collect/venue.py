@@ -1,0 +1,200 @@
+"""One venue: what it lists, the connections that follow from it, what it is asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from truetape.collect.connection import Connection, Tuning
+from truetape.collect.gate import Gate
+from truetape.collect.http import Ask, Http, HttpOptions
+from truetape.collect.plan import (
+    ConnectionPlan,
+    choose_instruments,
+    choose_listings,
+    plan_connections,
+    revise_connections,
+)
+from truetape.collect.recorder import Recorder
+from truetape.collect.retry import GiveUp
+from truetape.collect.status import State
+from truetape.config import VenueSettings
+from truetape.errors import Fatal, Transient, TruetapeError, VenueUnreachable
+from truetape.events.instrument import Instrument
+from truetape.events.wish import Fetch
+from truetape.tape.frame import Source
+from truetape.venues._contract import Listing, Venue
+
+FETCHES_MAX = 1000
+"""Fetches of one venue waiting; more are dropped, and an event says so."""
+FETCHERS = 4
+"""Requests to one venue under way at once."""
+PAGES_MAX = 200
+"""Pages of one listing; a venue that has more gives up rather than being listed in part."""
+YEAR_S = 365 * 86_400.0
+
+Result = TypeVar("Result")
+
+
+class VenueCollector:
+    """One venue: its listings, its connections, what it is asked."""
+
+    def __init__(self, venue: Venue, settings: VenueSettings, recorder: Recorder, tuning: Tuning, http: HttpOptions):
+        self.venue = venue
+        self.gate = Gate(venue)
+        self.http = Http(venue, settings.url, recorder, self.gate, http)
+        self.state: State = "listing"
+        self.reason = ""
+        self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(FETCHES_MAX)
+        self._held: dict[Connection, asyncio.Task[None]] = {}
+        self._settings = settings
+        self._recorder = recorder
+        self._tuning = tuning
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Return the connections held now."""
+        return tuple(self._held)
+
+    async def plan(self) -> tuple[ConnectionPlan, ...] | Fatal:
+        """Fetch the listings and plan connections; what cannot be helped is returned, not raised."""
+        try:
+            return await think(partial(make_plans, self.venue, self._settings, await self._list_all()))
+        except Fatal as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - supervisor: one venue's bug must not stop the others
+            return explain_bug(self.venue.name, error)
+
+    async def run(self, plans: tuple[ConnectionPlan, ...]) -> None:
+        """Hold the planned connections and fetch what is wished, until cancelled; raises Fatal when refused."""
+        self.state, self.reason = "open", ""
+        async with asyncio.TaskGroup() as group:
+            for plan in plans:
+                self._hold(group, plan)
+            for _ in range(FETCHERS):
+                group.create_task(self._fetch_always())
+            group.create_task(self._relist_always(group))
+
+    def give_up(self, error: Fatal) -> None:
+        """Say on the tape that this venue is not recorded any more, and why."""
+        self.state, self.reason = "refused", str(error)
+        self._note("gave_up", str(error))
+
+    def _note(self, event: str, reason: str) -> None:
+        source = self._recorder.register(Source(self.venue.name, "", self.venue.name))
+        self._recorder.note(source, event, reason=reason)
+
+    def _hold(self, group: asyncio.TaskGroup, plan: ConnectionPlan) -> None:
+        connection = Connection(self.venue, self._settings, plan, self._recorder, self.gate, self._tuning)
+        task = self._held[connection] = group.create_task(connection.run())
+        task.add_done_callback(lambda _: self._held.pop(connection, None))
+
+    async def _relist_always(self, group: asyncio.TaskGroup) -> None:
+        """Look for new and vanished instruments; whatever goes wrong, what is held goes on."""
+        while True:
+            pause_s = self._settings.listing_seconds or YEAR_S
+            await asyncio.sleep(pause_s * (1 + 0.1 * self._tuning.draw()))
+            try:
+                await self._relist(group)
+            except Fatal as error:
+                self._note("relist_failed", str(error))
+            except Exception as error:  # noqa: BLE001 - supervisor: a bug in a listing must not end what is held
+                self._note("relist_failed", str(explain_bug(self.venue.name, error)))
+
+    async def _relist(self, group: asyncio.TaskGroup) -> None:
+        listed = await self._list_all()
+        held = {(connection.plan.feed.name, connection.plan.number): connection for connection in self._held}
+        plans = [connection.plan for connection in held.values()]
+        revised = {
+            (plan.feed.name, plan.number): plan
+            for plan in await think(partial(revise_plans, self.venue, self._settings, plans, listed))
+        }
+        for key, connection in held.items():
+            new = revised.pop(key, None)
+            if new != connection.plan:
+                await connection.revise(new or msgspec.structs.replace(connection.plan, topics=(), streams=()))
+            if new is None and (task := self._held.get(connection)):
+                task.cancel()
+        for plan in revised.values():
+            self._hold(group, plan)
+
+    async def _list_all(self) -> list[Instrument]:
+        listed: list[Instrument] = []
+        for listing in choose_listings(self.venue, self._settings):
+            async for page in self._list(listing):
+                listed += page
+        return listed
+
+    async def _list(self, listing: Listing) -> AsyncIterator[list[Instrument]]:
+        """Yield the pages of one listing."""
+        url: str | None = listing.url
+        for _ in range(PAGES_MAX):
+            if url is None:
+                return
+            page, url = await self._read_page(listing, url)
+            yield page
+        raise Fatal(f"venues.{self.venue.name}: {listing.url} has more than {PAGES_MAX} pages")
+
+    async def _read_page(self, listing: Listing, url: str) -> tuple[list[Instrument], str | None]:
+        """Read one page, however long the venue is away."""
+        attempt = 0
+        while True:
+            try:
+                reply = await self.http.fetch(Ask(listing.market, url, listing.weight, "listing"))
+                if reply.status != 200:
+                    raise VenueUnreachable(f"{url} answered {reply.status}")
+                return await think(partial(read_page, self.venue, url, reply.body))
+            except (Transient, msgspec.DecodeError) as error:
+                attempt += 1
+                self.reason = str(error)
+                verdict = self._tuning.decide(error, attempt)
+                if isinstance(verdict, GiveUp):
+                    raise Fatal(verdict.reason) from error
+                await asyncio.sleep(verdict.delay_s)
+
+    async def _fetch_always(self) -> None:
+        while True:
+            wish = await self.fetches.get()
+            try:
+                await self.http.fetch(Ask(wish.feed, wish.url, wish.weight, wish.reason))
+            except TruetapeError as error:
+                self.reason = str(error)  # the failure is on the tape; who wished will wish again
+
+
+def make_plans(venue: Venue, settings: VenueSettings, listed: list[Instrument]) -> tuple[ConnectionPlan, ...]:
+    """Plan for the first time: every name in the settings must be there."""
+    return plan_connections(venue, settings, choose_instruments(venue, settings, listed))
+
+
+def revise_plans(
+    venue: Venue, settings: VenueSettings, plans: Sequence[ConnectionPlan], listed: list[Instrument]
+) -> tuple[ConnectionPlan, ...]:
+    """Plan again; raises Fatal when a whole market has vanished, which is a fault of the listing."""
+    markets = {instrument.market for instrument in listed}
+    for plan in plans:
+        if plan.feed.market not in markets:
+            raise Fatal(f"venues.{venue.name}: the listing of {plan.feed.market} is empty now: not believed")
+    chosen = choose_instruments(venue, settings, listed, is_complete=False)
+    return revise_connections(venue, settings, plans, chosen)
+
+
+def read_page(venue: Venue, url: str, body: bytes) -> tuple[list[Instrument], str | None]:
+    """Return the instruments of one page of a listing, and the URL of the next page."""
+    return venue.read_listing(url, body), venue.find_next_page(url, body)
+
+
+async def think(work: Callable[[], Result]) -> Result:
+    """Run what takes tens of milliseconds beside the event loop, which has sockets to read."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def explain_bug(venue: str, error: Exception) -> Fatal:
+    """Turn an error nobody foresaw into one that ends its venue only."""
+    first: BaseException = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    fatal = Fatal(f"venues.{venue}: {type(first).__name__}: {first}")
+    fatal.__cause__ = error
+    return fatal
