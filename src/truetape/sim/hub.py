@@ -18,7 +18,7 @@ class SimClock:
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
-        self._start_us = clock.wall_ns() // 1_000_000_000 * 1_000_000
+        self._start_us = clock.wall_ns() // 1000
         self._start_monotonic_ns = clock.monotonic_ns()
 
     def now_us(self) -> int:
