@@ -3,6 +3,7 @@
 Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 internal.
 """
 
+import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -23,12 +24,22 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the module's `command`."""
-        for module in (cmd_name, f"{cmd_name}_"):  # a trailing underscore where the name is a Python keyword
-            if importlib.util.find_spec(f"{__name__}.{module}"):
-                command = importlib.import_module(f"{__name__}.{module}").command
-                assert isinstance(command, click.Command)
-                return command
-        return None
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        is_keyword = importlib.util.find_spec(f"{__name__}.{cmd_name}") is None  # such files end in an underscore
+        command = importlib.import_module(f"{__name__}.{cmd_name}{'_' if is_keyword else ''}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when there is none of that name."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,8 +55,13 @@ def main() -> None:
     """Run a command; every error is one line and an exit code."""
     try:
         sys.exit(cli.main([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False))
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} -h)" if context else ""
+        click.echo(f"truetape: {error.format_message().rstrip('.')}{hint}", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -58,6 +74,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away; Python would complain again at exit
         sys.exit(0)
+    except OSError as error:
+        if "--debug" in sys.argv:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"truetape: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
     except Exception as error:
         if "--debug" in sys.argv:
             raise

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,30 @@ from pathlib import Path
 import click
 import msgspec
 
-from truetape.cli.demo import FAULTS, YAML
+from truetape.cli._live import Lines, LiveTable
 from truetape.config import LogSettings, load_settings
 from truetape.errors import ConfigError
 from truetape.flow import record, verify
 from truetape.lake import Lake, lake_hash
 from truetape.quality import list_gaps, run_checks, write_report
 from truetape.transform import build
+
+FAULTS = "at 9s coinbase cut; at 13s drop 3 frames of btcusdt@trade; at 17s binance freeze 2s"
+"""So that there is something to declare and to repair."""
+
+YAML = """\
+# Written by `truetape demo`: everything is sent to fake venues on loopback.
+tape: {folder}/tape
+sinks: ["lake:{folder}/lake"]
+record: {{segment_seconds: 10, tick_seconds: 1}}
+venues:
+  binance:  {{url: "{url}", markets: [spot, usdm], instruments: [BTC-USDT, ETH-USDT, BTC-USDT-PERP],
+             channels: [trade, book_change, quote, derivative]}}
+  coinbase: {{url: "{url}", instruments: [BTC-USD, ETH-USD]}}
+  bybit:    {{url: "{url}", markets: [linear], instruments: [BTC-USDT-PERP]}}
+  okx:      {{url: "{url}", instruments: [BTC-USDT-PERP]}}
+  deribit:  {{url: "{url}", instruments: [BTC-USD-PERP]}}
+"""
 
 
 class Demo:
@@ -47,8 +65,6 @@ class Demo:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def _record(self, path: Path) -> None:
-        from truetape.cli._live import Lines, LiveTable
-
         settings = load_settings(path)
         screen = LiveTable() if sys.stdout.isatty() else Lines(LogSettings())
         with screen:
@@ -74,8 +90,6 @@ class Demo:
 
 
 def _count(words: Iterator[str]) -> list[tuple[str, int]]:
-    from collections import Counter
-
     return Counter(words).most_common()
 
 

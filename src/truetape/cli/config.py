@@ -1,6 +1,8 @@
 """Settings as they are in force."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +22,7 @@ def show(config_path: Path, as_json: bool) -> None:
     """Print every setting with its value, the file and the environment taken into account."""
     from truetape.config import walk_settings
 
-    settings = dict(walk_settings(read_settings(config_path)))
+    settings = {name: _hide_secret(value) for name, value in walk_settings(read_settings(config_path))}
     if as_json:
         print_json(settings)
         return
@@ -36,3 +38,10 @@ def schema() -> None:
     from truetape.config import Settings
 
     print_json(msgspec.json.schema(Settings))
+
+
+def _hide_secret(value: Any) -> Any:
+    """Blank the name and password of an address; whoever needs them has the file."""
+    if isinstance(value, tuple):
+        return tuple(map(_hide_secret, value))
+    return re.sub(r"://[^/@\s]+@", "://…@", value) if isinstance(value, str) else value

@@ -4,7 +4,7 @@ import click
 
 
 @click.command("sim")
-@click.option("--port", default=9000, show_default=True, help="0 takes a free one.")
+@click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--venue", "venues", multiple=True, help="Only these; default: all there are.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
 @click.option("--rate", default=50.0, show_default=True, help="Market events per second and symbol.")

@@ -3,22 +3,17 @@
 import gc
 import os
 import queue
-import signal
 import sys
 import threading
-import traceback
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from truetape import clock
 from truetape.config import Settings
-from truetape.errors import SinkError, TruetapeError
+from truetape.errors import SinkError
 from truetape.events.wish import Wish
+from truetape.flow.child import run_child, say
 from truetape.flow.message import (
-    Begin,
-    Done,
     Failed,
     Finish,
     Grant,
@@ -26,7 +21,6 @@ from truetape.flow.message import (
     ToChild,
     ViewStatus,
     read_to_child,
-    write_line,
 )
 from truetape.flow.view import View
 from truetape.lake import compact
@@ -129,24 +123,18 @@ def _listen(inbox: "queue.Queue[ToChild]") -> None:
     inbox.put(Finish())  # the parent is gone
 
 
-def _say(message: Any) -> None:
-    sys.stdout.buffer.write(write_line(message))
-    sys.stdout.buffer.flush()
-
-
-def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> None:
-    """Follow the tape until told to finish, then deliver up to its end."""
+def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
+    """Follow the tape until told to finish, then deliver up to its end; return the totals."""
     backoff_s = 0.5
     while not has_tape(settings.tape):  # the collector is making it
         if _is_finishing(inbox, 0.05):
-            return
+            return {}
     while True:
         views = Views(settings)
         try:
-            _follow(views, inbox)
-            return
+            return _follow(views, inbox)
         except SinkError as error:  # the recorder goes on; what it records waits on the tape
-            _say(Failed(f"{error}; trying again in {backoff_s:g} s", is_fatal=False))
+            say(Failed(f"{error}; trying again in {backoff_s:g} s", is_fatal=False))
             if _is_finishing(inbox, backoff_s) and backoff_s >= RETRY_MAX_S:
                 raise
             backoff_s = min(backoff_s * 2, RETRY_MAX_S)
@@ -163,18 +151,18 @@ def _is_finishing(inbox: "queue.Queue[ToChild]", wait_s: float) -> bool:
     return isinstance(message, Finish)
 
 
-def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> None:
+def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
     finishing = False
     said_ns = 0
     while True:
         advanced = views.advance()
         for wish in views.take_wishes():
             if not finishing:
-                _say(Grant(wish))
+                say(Grant(wish))
         now_ns = clock.monotonic_ns()
         if now_ns - said_ns > STATUS_EVERY_NS:
             said_ns = now_ns
-            _say(views.status())
+            say(views.status())
         if not advanced:
             if finishing:
                 break
@@ -184,40 +172,18 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> None:
         finishing = finishing or (not inbox.empty() and isinstance(inbox.get(), Finish))
     views.commit()
     status = views.status()
-    _say(status)
-    _say(Done(status.counts))
+    say(status)
+    return status.counts
 
 
-def _tell(error: BaseException) -> str:
-    """Say in one line what went wrong and where."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, TruetapeError):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-
-
-def main() -> None:
-    """Run as a child: settings come on standard input, what happens goes to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
+def _work(settings: Settings) -> dict[str, int]:
     os.nice(NICENESS)
     gc.disable()  # rows hold no cycles; collections over a million tuples cost more than they free
     pa.set_cpu_count(1)  # the other core belongs to the recorder
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
-        begin = read_to_child(lines.readline())
-    assert isinstance(begin, Begin)
     inbox: queue.Queue[ToChild] = queue.Queue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
-    try:
-        run_views(begin.settings, inbox)
-    except TruetapeError as error:
-        _say(Failed(str(error), is_fatal=True))
-        sys.exit(2)
-    except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
-        _say(Failed(_tell(error), is_fatal=True))
-        sys.exit(3)
+    return run_views(settings, inbox)
 
 
 if __name__ == "__main__":
-    main()
+    run_child(_work)

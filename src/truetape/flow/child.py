@@ -1,0 +1,54 @@
+"""What both child processes of `record` share: where they begin, and how they end with one line."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from truetape.config import Settings
+from truetape.errors import TruetapeError
+from truetape.flow.message import Begin, Done, Failed, read_to_child, write_line
+
+
+def say(message: msgspec.Struct) -> None:
+    """Send one message to the parent."""
+    sys.stdout.buffer.write(write_line(message))
+    sys.stdout.buffer.flush()
+
+
+def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
+    """Read the settings, do the work, say how it ended; exit code 2 for errors of ours, 3 for others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
+    try:
+        counts = work(_read_begin())
+    except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
+        is_ours = isinstance(_find_cause(error), TruetapeError)
+        say(Failed(_tell(_find_cause(error)), is_fatal=True))
+        sys.exit(2 if is_ours else 3)
+    say(Done(counts))
+
+
+def _read_begin() -> Settings:
+    # Unbuffered: whoever reads the rest of standard input must find all of it there.
+    with os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0) as lines:
+        begin = read_to_child(lines.readline())
+    assert isinstance(begin, Begin)
+    return begin.settings
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _tell(error: BaseException) -> str:
+    """Say in one line what went wrong and, when it is a mistake of ours, where."""
+    if isinstance(error, TruetapeError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
