@@ -11,6 +11,7 @@ from truetape.collect.plan import batch_topics, check_venue, choose_instruments,
 from truetape.config import VenueSettings
 from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
+from truetape.venues import load_venue
 from truetape.venues._contract import Feed, Limits, Listing, Venue
 
 NewVenue = Callable[..., Venue]
@@ -97,6 +98,30 @@ def test_nothing_to_subscribe_is_refused(new_venue: NewVenue) -> None:
     venue = new_venue(venue_list_topics=lambda feed, channel, instrument: ())
     with pytest.raises(ConfigError, match="has none of the streams asked for"):
         plan_connections(venue, VenueSettings(instruments=("all",), channels=("trade",)), LISTED)
+
+
+def test_batches_hold_one_group(new_venue: NewVenue) -> None:
+    venue = new_venue(
+        limits=Limits(topics_per_message_max=2), venue_group_topic=lambda feed, topic: topic.partition(".")[0]
+    )
+    topics = [f"{channel}.{name}" for name in "ABC" for channel in ("trade", "quote")]
+    assert batch_topics(venue, venue.feeds[0], topics) == [
+        ("trade.A", "trade.B"), ("trade.C",), ("quote.A", "quote.B"), ("quote.C",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "feed_name"), [("kraken", "spot"), ("kraken", "futures"), ("coinbase", "advanced")])
+def test_venue_with_one_channel_a_message_takes_many_instruments_in_it(name: str, feed_name: str) -> None:
+    venue = load_venue(name)
+    feed = next(feed for feed in venue.feeds if feed.name == feed_name)
+    listed = [
+        Instrument(name, feed.market, f"BASE{number}/USD", f"BASE{number}-USD", "perpetual") for number in range(40)
+    ]
+    settings = VenueSettings(instruments=("all",), channels=("trade", "book_change", "quote"), markets=(feed.market,))
+    for plan in plan_connections(venue, settings, listed):
+        messages = [venue.subscribe(feed, batch, 1) for batch in batch_topics(venue, feed, plan.topics)]
+        assert len(messages) == 3
+        assert sum(message.count(b"BASE") for message in messages) == len(plan.topics)
 
 
 def test_batches_keep_to_count_and_bytes(new_venue: NewVenue) -> None:

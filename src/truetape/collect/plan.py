@@ -114,14 +114,19 @@ def _place_streams(
 
 
 def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[str, ...]]:
-    """Split topics so that each subscribe message stays within the venue's limits."""
+    """Split topics so that each subscribe message holds one group and stays within the venue's limits."""
     batches: list[tuple[str, ...]] = []
+    groups: dict[str, list[str]] = {}
+    for topic in topics:
+        groups.setdefault(venue.group_topic(feed, topic), []).append(topic)
     size = feed.limits.topics_per_message_max
-    parts = [tuple(topics[start : start + size]) for start in range(0, len(topics), size)]
+    parts = deque(
+        tuple(group[start : start + size]) for group in groups.values() for start in range(0, len(group), size)
+    )
     while parts:
-        part = parts.pop(0)
+        part = parts.popleft()
         if len(part) > 1 and len(venue.subscribe(feed, part, 1_000_000)) > feed.limits.message_bytes_max:
-            parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+            parts.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
         else:
             batches.append(part)
     return batches

@@ -140,6 +140,8 @@ class Venue(msgspec.Struct, frozen=True):
     """A frame that wants an answer (Deribit's test_request) → the answer; null for every other frame."""
     find_feed: Callable[[str], str | None] = lambda url: None
     """URL of an imported recording's connection or request → the feed it belongs to."""
+    group_topic: Callable[[Feed, str], str] = lambda feed, topic: ""
+    """(feed, topic) → its group; one message asks for topics of one group only."""
     find_next_page: Callable[[str, bytes], str | None] = lambda url, body: None
     """(url, body) of a listing → URL of its next page; null on the last one, and where listings have one page."""
     prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None

@@ -41,6 +41,11 @@ def subscribe(feed: Feed, topics: Sequence[str], request: int) -> bytes:
     return _make_request("subscribe", feed, topics)
 
 
+def group_topic(feed: Feed, topic: str) -> str:
+    """Group by channel: Advanced Trade takes one a message, of many products."""
+    return topic.partition(":")[0] if feed.name == "advanced" else ""
+
+
 def unsubscribe(feed: Feed, topics: Sequence[str], request: int) -> bytes:
     """Make an unsubscribe message."""
     return _make_request("unsubscribe", feed, topics)
@@ -80,8 +85,8 @@ VENUE = Venue(
             "wss://advanced-trade-ws.coinbase.com",
             tuple(_TOPICS["advanced"]),
             Heartbeat(interval_s=20.0),
-            # One channel a message and eight messages a second without a key.
-            Limits(topics_per_message_max=1, messages_per_second_max=7.0, connects_per_minute_max=60),
+            # Eight messages a second without a key.
+            Limits(topics_per_message_max=50, messages_per_second_max=7.0, connects_per_minute_max=60),
             # Without heartbeats the venue closes channels that say nothing for 60 to 90 s.
             greetings=('{"type":"subscribe","product_ids":["BTC-USD"],"channel":"heartbeats"}',),
             silence_s=15.0,
@@ -113,5 +118,6 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
+    group_topic=group_topic,
     default_markets=(MARKETS["advanced"],),
 )

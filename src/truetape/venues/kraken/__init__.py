@@ -80,8 +80,13 @@ def find_feed(url: str) -> str | None:
 
 _SPOT_CHANNELS = ("trade", "book_change", "quote", "ticker", "candle")
 
-# A subscribe message holds one channel, and what we ask for together may be of several.
-_LIMITS = Limits(topics_per_message_max=1, messages_per_second_max=10.0)
+_LIMITS = Limits(topics_per_message_max=50, messages_per_second_max=10.0)
+
+
+def group_topic(feed: Feed, topic: str) -> str:
+    """Group by channel: a subscribe message holds one, of many instruments."""
+    return topic.partition(":")[0]
+
 
 VENUE = Venue(
     name="kraken",
@@ -94,6 +99,7 @@ VENUE = Venue(
             channels=_SPOT_CHANNELS,
             heartbeat=Heartbeat('{"method":"ping"}', 30.0),
             limits=_LIMITS,
+            is_acked_by_topic=True,
             silence_s=30.0,  # the venue's heartbeat comes each second
             dates=(date(2023, 1, 1), None),
         ),
@@ -104,6 +110,7 @@ VENUE = Venue(
             channels=_SPOT_CHANNELS,
             heartbeat=Heartbeat('{"event":"ping"}', 30.0),
             limits=_LIMITS,
+            is_acked_by_topic=True,
             silence_s=30.0,
             dates=(date(2019, 1, 1), date(2026, 7, 10)),  # still answers: the last day of which recordings are known
         ),
@@ -114,6 +121,7 @@ VENUE = Venue(
             channels=("trade", "book_change", "quote", "ticker", "derivative", "funding", "liquidation"),
             heartbeat=Heartbeat(interval_s=30.0),  # a ping at least every 60 s
             limits=_LIMITS,
+            is_acked_by_topic=True,
             greetings=('{"event":"subscribe","feed":"heartbeat"}',),
         ),
     ),
@@ -134,6 +142,7 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
+    group_topic=group_topic,
     prove_book=prove_book,
     depth_max=DEPTH,
 )
