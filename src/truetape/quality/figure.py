@@ -99,9 +99,10 @@ def render_overview(survey: Survey, title: str) -> bytes:
     rows = (len(shown) + 1) // 2
     heights = [3.0 * rows] * bool(rows) + [0.75 + 0.235 * len(survey.lanes)] + [2.9] * bool(survey.curves)
     with matplotlib.rc_context(_make_style(LIGHT)):
-        figure = Figure(figsize=(11.6, sum(heights) + 0.5), layout="constrained", facecolor="white", dpi=130)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-        parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+        figure = Figure(figsize=(11.6, sum(heights) + 0.6), layout="constrained", facecolor="white", dpi=130)
+        heading, body = figure.subfigures(2, 1, height_ratios=(0.6, sum(heights)), squeeze=False)[:, 0]
+        heading.text(0.012, 0.5, title, va="center", fontsize=15, fontweight="bold")
+        parts = list(body.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
         if rows:
             cells = parts.pop(0).subfigures(rows, 2, squeeze=False).flat
             for cell, candles in zip(cells, shown, strict=False):
@@ -144,7 +145,9 @@ def draw_candles(figure: Any, candles: Candles, paint: Paint) -> None:
             if not rows:
                 continue
             middle = [date2num(r["open_at"]) + days / 2 for r in rows]
-            top.vlines(middle, [r["low"] for r in rows], [r["high"] for r in rows], color=color, lw=0.9, alpha=alpha)
+            for name, choose in (("low", min), ("high", max)):  # wicks end at the body: hollow bodies stay hollow
+                ends = [choose(r["open"], r["close"]) for r in rows]
+                top.vlines(middle, ends, [r[name] for r in rows], color=color, lw=0.9, alpha=alpha)
             heights = [r["close"] - r["open"] for r in rows]
             face = "none" if is_rising else color
             opens = [r["open"] for r in rows]
@@ -161,6 +164,9 @@ def draw_candles(figure: Any, candles: Candles, paint: Paint) -> None:
     top.set_title(f"{candles.symbol}  ·  {candles.venue}  ·  {candles.interval}")
     top.set_ylabel(quote)
     bottom.set_ylabel(base)
+    low, high = min(r["low"] for r in candles.rows), max(r["high"] for r in candles.rows)
+    margin = (high - low) * 0.06 or high * 1e-4
+    top.set_ylim(low - margin, high + margin)
     top.yaxis.set_major_locator(MaxNLocator(5))
     bottom.yaxis.set_major_locator(MaxNLocator(2))
     _format_numbers(top)
@@ -180,22 +186,36 @@ def draw_lanes(figure: Any, lanes: list[Lane], survey: Survey, paint: Paint) -> 
     levels = (0.14, 0.3, 0.5, 0.75, 1.0)
     cells: dict[float, list[Any]] = {level: [] for level in levels}
     for y, lane in enumerate(lanes):
-        for slot, busy in enumerate(lane.busy):
-            if busy > 0:
-                level = next(level for level in levels if busy <= level + 1e-9)
-                left = start + slot * width
-                right = left + width * 1.02  # no seams
-                cells[level].append([(left, y - 0.38), (right, y - 0.38), (right, y + 0.38), (left, y + 0.38)])
-        for left, right in lane.holes:
-            span = max(date2num(right) - date2num(left), (end - start) / 600)  # a short gap must be seen
-            axes.barh(y, span, 0.76, date2num(left), color=paint[GAP], lw=0, zorder=3)
+        for first, last, level in _join_slots(lane.busy, levels):
+            left, right = start + first * width, start + last * width
+            cells[level].append([(left, y - 0.38), (right, y - 0.38), (right, y + 0.38), (left, y + 0.38)])
+        for since, until in lane.holes:
+            span = max(date2num(until) - date2num(since), (end - start) / 600)  # a short gap must be seen
+            left = min(date2num(since), end - span)
+            axes.barh(y, span, 0.76, left, color=paint[GAP], lw=0, zorder=3)
     for level, shapes in cells.items():
-        axes.add_collection(PolyCollection(shapes, facecolor=paint[BUSY], alpha=0.12 + 0.8 * level, lw=0))
+        axes.add_collection(
+            PolyCollection(shapes, facecolor=paint[BUSY], alpha=0.12 + 0.8 * level, lw=0, antialiased=False)
+        )
     axes.set_xlim(start, end)
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     axes.set_yticks(range(len(lanes)), [lane.name for lane in lanes])
     axes.grid(visible=False)
     _format_time(axes)
+
+
+def _join_slots(busy: tuple[float, ...], levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
+    """Cut a lane into (first slot, slot after the last, level), without its empty slots."""
+    cut: list[tuple[int, int, float]] = []
+    for slot, share in enumerate(busy):
+        if share <= 0:
+            continue
+        level = next((level for level in levels if share <= level), levels[-1])
+        if cut and cut[-1][1:] == (slot, level):
+            cut[-1] = (cut[-1][0], slot + 1, level)
+        else:
+            cut.append((slot, slot + 1, level))
+    return cut
 
 
 def draw_curves(figure: Any, curves: list[LagCurve], paint: Paint) -> None:

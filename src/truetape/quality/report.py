@@ -47,7 +47,12 @@ def write_report(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        moment=_format_moment, span=_format_span, whole=_format_whole, ms=_format_ms, share=_format_share
+        moment=_format_moment,
+        clock=_format_clock,
+        span=_format_span,
+        whole=_format_whole,
+        ms=_format_ms,
+        share=_format_share,
     )
     page = environment.get_template("report.html.j2").render(
         title=title,
@@ -126,6 +131,12 @@ def _read_notes(lake: Lake) -> dict[str, list[dict[str, Any]]]:
 
 def _format_moment(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "n/a"
+
+
+def _format_clock(moment: datetime, survey: Survey) -> str:
+    """Leave the day out where all of the lake is of one day."""
+    is_one_day = survey.start is not None and survey.end is not None and survey.start.date() == survey.end.date()
+    return moment.strftime("%H:%M:%S") if is_one_day else _format_moment(moment)
 
 
 def _format_span(seconds: float | None) -> str:

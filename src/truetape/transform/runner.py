@@ -23,6 +23,9 @@ _REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")
 _INTERVAL = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d)")
 _WIDTHS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
+VARIABLES = ("intervals", "gap_margin_ms", "memory")
+"""What a build can be told: widths of bars, how much earlier gaps count, memory the database may take (4GB, 75%)."""
+
 
 class ModelResult(msgspec.Struct, frozen=True):
     """What one model did."""
@@ -65,7 +68,7 @@ def build(
 ) -> BuildResult:
     """Build gold tables, all or the named ones, from what changed in the lake since they were built.
 
-    Rows received late are found wherever they belong. `full` builds everything again; so does a changed model
+    `variables` are those of `project/dbt_project.yml`, and `memory`. Rows received late are found wherever they belong. `full` builds everything again; so does a changed model
     or variable. Two builds of equal rows give equal tables, in one pass or in many.
     """
     started = clock.monotonic_ns()
@@ -93,6 +96,9 @@ def _choose_models(models: Sequence[str] | None) -> list[str]:
 
 
 def _check_variables(variables: dict[str, Any]) -> dict[str, Any]:
+    for name in variables:
+        if name not in VARIABLES:
+            raise ConfigError(f"variable {name!r}: unknown (allowed: {', '.join(VARIABLES)})")
     for name in variables.get("intervals", ()):
         match = _INTERVAL.fullmatch(str(name))
         if not match or _WIDTHS_MS["d"] % (int(match[1]) * _WIDTHS_MS[match[2]]):

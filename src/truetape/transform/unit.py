@@ -16,6 +16,7 @@ import msgspec
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from truetape.errors import BuildError
 from truetape.events.schema import KINDS
 from truetape.lake.rows import connect_duckdb
 from truetape.lake.snapshot import quote_text, take_snapshot
@@ -83,8 +84,12 @@ def index_files(files: list[str], known: Index) -> Index:
                 bit_xor(hash(*columns(* exclude (filename)))), max(epoch_us(received_at))
             from {select_files(fresh)} group by all order by all"""  # noqa: S608  # file names of our own log, quoted
         with connect_duckdb() as connection:
-            for filename, *part in connection.execute(query).fetchall():
-                index[filename].append(Part(*part))
+            try:
+                rows = connection.execute(query).fetchall()
+            except duckdb.Error as error:
+                raise BuildError(f"lake does not read: {str(error).strip().splitlines()[0]}") from error
+        for filename, *part in rows:
+            index[filename].append(Part(*part))
     return index
 
 
