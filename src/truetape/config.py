@@ -40,6 +40,8 @@ class RecordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tape segment is sealed at this size."""
     frame_bytes_max: Count = 64 * 1024 * 1024
     """Larger messages close the connection."""
+    stop_seconds: Positive = 30
+    """Stopping waits no longer for a disk that hangs, and says what was not written."""
     tick_seconds: Positive = 5
     """The recorder proves on the tape that it lives, this often."""
 

@@ -27,6 +27,9 @@ class MemoryTape:
         self.synced = 0
         self.may_flush = threading.Event()
         self.may_flush.set()
+        self.may_sync = threading.Event()
+        self.may_sync.set()
+        self.is_abandoned = False
         self.failure: str = ""
         self.pending_frames: list[Frame] = []
 
@@ -57,11 +60,15 @@ class MemoryTape:
         self.pending_frames = []
 
     def sync(self) -> int:
+        assert self.may_sync.wait(20)
         self.synced = len(self.frames)
         return self.synced
 
     def close(self) -> None:
         self.flush()
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
 
     # -- what tests ask --------------------------------------------------------------------------------
 

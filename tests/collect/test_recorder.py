@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +17,7 @@ import pytest
 from truetape.collect.recorder import FLUSH_FRAMES, ROW_OVERHEAD_BYTES, Recorder
 from truetape.config import RecordSettings
 from truetape.errors import TapeError
+from truetape.tape import verify_tape
 from truetape.tape import writer as tape_writer
 from truetape.tape.frame import FrameKind, Source
 
@@ -177,6 +181,80 @@ async def test_cancelled_recorder_still_writes_what_it_holds(tape: Any) -> None:
     assert tape.payloads() == [b"x"]
     assert tape.events("stopped")[0]["reason"] == "cancelled"
     assert tape.synced == len(tape.frames)
+
+
+@pytest.mark.parametrize("what", ["write", "sync"])
+async def test_disk_that_hangs_does_not_keep_us_from_stopping(tape: Any, what: str) -> None:
+    recorder = Recorder(tape, RecordSettings(**{**FAST, "stop_seconds": 0.1}))
+    source = recorder.register(Source("v", "f", "one"))
+    running = asyncio.create_task(recorder.run())
+    await tape.until(lambda: tape.synced)
+    may = tape.may_flush if what == "write" else tape.may_sync
+    may.clear()
+    recorder.take((source, 7, 0, 0, b"x" * 10, ""))
+    await asyncio.sleep(0.03)
+    recorder.take((source, 7, 0, 0, b"x" * 10, ""))
+    recorder.close("done")
+    try:
+        with pytest.raises(TapeError, match=r"hangs: stopped after record.stop_seconds 0.1 with \d+ frames") as caught:
+            await running
+    finally:
+        may.set()
+    (held, size), (unsafe,) = (
+        [int(n) for n in re.findall(r"(\d+) (?:frames|bytes)", str(caught.value))],
+        [int(n) for n in re.findall(r"(\d+) written", str(caught.value))],
+    )
+    assert (held >= 2 and size >= 2 * 10) if what == "write" else unsafe >= 2
+    assert tape.is_abandoned
+
+
+async def test_disk_that_hangs_at_the_last_sync(tape: Any) -> None:
+    recorder = Recorder(tape, RecordSettings(**{**FAST, "stop_seconds": 0.1, "fsync_interval_ms": 60_000}))
+    running = asyncio.create_task(recorder.run())
+    await tape.until(lambda: tape.frames)
+    tape.may_sync.clear()
+    recorder.close("done")
+    try:
+        with pytest.raises(TapeError, match=r"0 frames \(0 bytes\) not written, [1-9]\d* written but not known"):
+            await running
+    finally:
+        tape.may_sync.set()
+    assert tape.is_abandoned
+    assert tape.events("stopped")
+
+
+def test_process_ends_though_its_disk_hangs(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys, time
+from pathlib import Path
+from truetape.collect.recorder import Recorder
+from truetape.config import RecordSettings
+from truetape.tape.writer import FileTapeWriter
+
+class Hanging(FileTapeWriter):
+    def sync(self):
+        time.sleep(600)
+
+async def main(writer):
+    recorder = Recorder(writer, RecordSettings(stop_seconds=0.2, fsync_interval_ms=1))
+    asyncio.get_running_loop().call_later(0.2, recorder.close, "done")
+    await recorder.run()
+
+writer = Hanging(Path(sys.argv[1]))
+try:
+    asyncio.run(main(writer))
+finally:
+    writer.close()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "tape")], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "TapeError: the disk of the tape hangs" in ended.stderr
+    writer = tape_writer.FileTapeWriter(tmp_path / "tape")
+    assert writer.next_offset >= 2
+    writer.close()
+    assert verify_tape(tmp_path / "tape").ok
 
 
 async def test_real_tape_is_whole_and_durable(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ both show frames to readers within 9 ms (p99).
 import asyncio
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from truetape import clock
+from truetape.collect.worker import Result, Worker
 from truetape.config import RecordSettings
 from truetape.errors import TapeError
 from truetape.tape.contract import TapeWriter
@@ -23,8 +23,6 @@ from truetape.tape.frame import FrameKind, Source
 
 Row = tuple[int, int, int, int, bytes, str]
 """One held frame: source, received_ns, monotonic_ns, kind, payload, meta."""
-
-Result = TypeVar("Result")
 
 ROW_OVERHEAD_BYTES = 224
 """What Python keeps for a held frame besides its payload: tuple, two integers, the header of the bytes."""
@@ -110,8 +108,11 @@ class Recorder:
         self._sync_ms = 0.0
         self._self = self.register(Source("", "", "recorder"))
         # One thread each: a write never waits for a sync, and nothing is written out of order.
-        self._write_thread = ThreadPoolExecutor(1, "tape-write")
-        self._sync_thread = ThreadPoolExecutor(1, "tape-sync")
+        self._write_thread = Worker("tape-write")
+        self._sync_thread = Worker("tape-sync")
+        self._expired: asyncio.Future[None] | None = None
+        """Done when stopping has taken longer than it may."""
+        self._patience: asyncio.TimerHandle | None = None
 
     def register(self, source: Source) -> int:
         """Return the number that stands for `source` in `take`."""
@@ -167,9 +168,11 @@ class Recorder:
         self._reason = self._reason or reason
         self._closing.set()
         self._pending.set()
+        self._limit_patience()
 
     async def run(self) -> None:
         """Carry frames to the tape until `close`; raises `TapeError` when the tape cannot be written."""
+        self._expired = asyncio.get_running_loop().create_future()
         self.note_self("started", **self._about)
         failure: TapeError | None = None
         try:
@@ -183,12 +186,18 @@ class Recorder:
             try:
                 await self._finish(failure)
             finally:
-                self._write_thread.shutdown(wait=False)
-                self._sync_thread.shutdown(wait=False)
+                self._write_thread.end()
+                self._sync_thread.end()
+                if self._patience:
+                    self._patience.cancel()
         if failure:
             raise failure
 
     async def _finish(self, failure: TapeError | None) -> None:
+        if self._is_hung:
+            self._writer.abandon()
+            return
+        self._limit_patience()
         if failure:
             for row in self._refused + self._rows:
                 self._drop(row)
@@ -199,6 +208,8 @@ class Recorder:
             await self._write_held()
             await self._sync()
         except TapeError:
+            if self._is_hung:
+                self._writer.abandon()
             # The tape is already known to be broken: what could be declared is.
             if failure is None:
                 raise
@@ -304,9 +315,33 @@ class Recorder:
             return False
         return True
 
-    async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
-        """Run in a thread; when we are cancelled the work still completes."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, work))
+    async def _run(self, thread: Worker, work: Callable[[], Result]) -> Result:
+        """Run in a thread; when we are cancelled the work still completes. TapeError when stopping takes too long."""
+        assert self._expired is not None
+        doing = thread.do(work)
+        await asyncio.wait((doing, self._expired), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise TapeError(self._describe_hang())
+        return doing.result()
+
+    def _limit_patience(self) -> None:
+        """From now on the disk has so long; nothing that hangs may keep us from ending."""
+        if self._expired is not None and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self._settings.stop_seconds, self._expired.set_result, None)
+
+    @property
+    def _is_hung(self) -> bool:
+        return self._expired is not None and self._expired.done()
+
+    def _describe_hang(self) -> str:
+        status = self.status()
+        unsafe = self._writer.next_offset - self._writer.pending - self._durable
+        return (
+            f"the disk of the tape hangs: stopped after record.stop_seconds {self._settings.stop_seconds:g} with "
+            f"{status.held_frames} frames ({status.held_bytes} bytes) not written, {unsafe} written but not known to "
+            "be durable"
+        )
 
     def _drop(self, row: Row) -> None:
         drop = self._drops.get(row[0])

@@ -58,6 +58,10 @@ class TapeWriter(Protocol):
         """Flush, seal, make durable and let go of the tape."""
         ...
 
+    def abandon(self) -> None:
+        """Never write again, `close` included: a thread hangs in here. The end of the process lets go of the tape."""
+        ...
+
 
 class TapeReader(Protocol):
     """Read a tape from any offset, while it is being written or afterwards."""

@@ -146,6 +146,10 @@ class FileTapeWriter:
                 os.close(self._live.descriptor)
             self._lock.release(clean)
 
+    def abandon(self) -> None:
+        """Never write again, `close` included: a thread hangs in here. The end of the process lets go of the tape."""
+        self._closed = True
+
     def _open_segment(self) -> SegmentFile:
         segment = SegmentFile(segment_path(self.folder, self._flushed), self._flushed)
         with self._state:
