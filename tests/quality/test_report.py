@@ -75,6 +75,13 @@ def test_a_lake_without_bars_says_how_to_make_them(lake: Path, tmp_path: Path) -
     assert "<h2>Lag</h2>" not in text  # the venue says no times: nothing to draw
 
 
+def test_rows_before_the_venues_own_time_are_told_not_drawn(lake: Path, tmp_path: Path) -> None:
+    write_rows(lake, "trade", [trade(float(i), i, 100, lag=-2) for i in range(1, 9)])
+    text = write_report(Lake(lake), tmp_path / "out", "t").read_text(encoding="utf-8")
+    assert "8 of 8 rows were received before" in text
+    assert text.count("<svg") == 1  # the lanes
+
+
 def test_what_did_not_decode_is_listed(lake: Path, tmp_path: Path) -> None:
     base = {k: v for k, v in trade(1, 1, 0).items() if k not in ("trade_id", "side", "price", "amount")}
     note = {"feed": "spot", "connection": "c", "reason": "Expected `str`", "path": "$.p", "excerpt": "<b>", "bytes": 3}

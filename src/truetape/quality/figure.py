@@ -97,7 +97,8 @@ def render_overview(survey: Survey, title: str) -> bytes:
     """Draw everything on one PNG."""
     shown = survey.candles
     rows = (len(shown) + 1) // 2
-    heights = [3.0 * rows] * bool(rows) + [0.75 + 0.235 * len(survey.lanes)] + [2.9] * bool(survey.curves)
+    curves = [curve for curve in survey.curves if curve.points]
+    heights = [3.0 * rows] * bool(rows) + [0.75 + 0.235 * len(survey.lanes)] + [2.9] * bool(curves)
     with matplotlib.rc_context(_make_style(LIGHT)):
         figure = Figure(figsize=(11.6, sum(heights) + 0.6), layout="constrained", facecolor="white", dpi=130)
         heading, body = figure.subfigures(2, 1, height_ratios=(0.6, sum(heights)), squeeze=False)[:, 0]
@@ -108,8 +109,8 @@ def render_overview(survey: Survey, title: str) -> bytes:
             for cell, candles in zip(cells, shown, strict=False):
                 draw_candles(cell, candles, LIGHT)
         draw_lanes(parts.pop(0), survey.lanes, survey, LIGHT)
-        if survey.curves:
-            draw_curves(parts.pop(0), survey.curves, LIGHT)
+        if curves:
+            draw_curves(parts.pop(0), curves, LIGHT)
         target = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(target, format="png", metadata={"Software": "truetape"})
@@ -222,8 +223,6 @@ def draw_curves(figure: Any, curves: list[LagCurve], paint: Paint) -> None:
     """Draw the share of rows by lag, a line per venue."""
     axes = figure.subplots()
     for i, curve in enumerate(curves[: len(SERIES)]):
-        if not curve.points:
-            continue
         edges = [edge for edge, _ in curve.points] + [curve.points[-1][0] * 10**0.1]
         shares = [share for _, share in curve.points]
         color = paint[SERIES[i]]

@@ -38,10 +38,11 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     survey = survey_lake(lake)
     outcome = run_checks(lake) if checks is None else checks
+    drawn = [curve for curve in survey.curves if curve.points]
     pictures = {
         "candles": [figure.render_candles(candles) for candles in survey.candles],
         "lanes": figure.render_lanes(survey) if survey.lanes else "",
-        "curves": figure.render_curves(survey.curves) if any(c.points for c in survey.curves) else "",
+        "curves": figure.render_curves(drawn) if drawn else "",
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True

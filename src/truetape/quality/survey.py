@@ -66,6 +66,7 @@ class Survey(msgspec.Struct, frozen=True):
     lanes: list[Lane]
     lanes_left_out: int
     curves: list[LagCurve]
+    """One per venue that says times; one without points has only early rows."""
     start: datetime | None
     end: datetime | None
 
