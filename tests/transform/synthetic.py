@@ -62,6 +62,11 @@ def gap(gap_id: str, start: float, end: float | None, offset: int, state: str, *
     return row | other
 
 
+def started(**other: Any) -> dict[str, Any]:
+    """The gap row that says: trades are observed from five seconds before the opening on."""
+    return gap("start", -10, -5, 0, "closed", reason="not_started", **other)
+
+
 def write_rows(lake: Path, kind: str, rows: list[dict[str, Any]]) -> None:
     """Append rows to a kind's table in one commit; required columns that a row leaves out are blank."""
     schema = KINDS[kind].arrow

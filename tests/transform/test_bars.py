@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import at, gap, trade, write_rows
+from synthetic import at, gap, started, trade, write_rows
 
 from truetape.transform import build, hash_gold, read_bars
 
@@ -82,6 +82,7 @@ def test_a_trade_without_the_venues_time_stands_where_it_was_received(lake: Path
 
 def test_a_bar_is_complete_once_the_venue_was_heard_after_it(lake: Path) -> None:
     write_rows(lake, "trade", [trade(1, 1, 100), trade(59, 2, 100)])
+    write_rows(lake, "gap", [started()])
     build(lake)
     assert (bar(lake, "1m")["is_complete"], bar(lake, "1m")["available_at"]) == (False, at(59.02))
     write_rows(lake, "trade", [trade(61, 3, 100, symbol="ETH-USDT")])
@@ -89,11 +90,21 @@ def test_a_bar_is_complete_once_the_venue_was_heard_after_it(lake: Path) -> None
     assert (bar(lake, "1m")["is_complete"], bar(lake, "1m")["available_at"]) == (True, at(60))
 
 
+def test_a_bar_that_began_before_its_stream_is_not_complete(lake: Path) -> None:
+    """A recording that begins within a minute has no gap row for what was before it."""
+    write_rows(lake, "trade", [trade(i * 5 + 20, i, 100) for i in range(40)])
+    build(lake)
+    assert [bar(lake, "1m", s)["is_complete"] for s in (0, 60)] == [False, True]
+    write_rows(lake, "trade", [trade(-30, 500, 100, lag=7 * 86400)])  # an older recording of the same stream
+    build(lake)
+    assert [bar(lake, "1m", s)["is_complete"] for s in (-60, 0, 60)] == [False, True, True]
+
+
 @pytest.mark.parametrize("where", [{}, {"symbol": "", "channel": "*"}])
 def test_a_gap_makes_its_bars_incomplete(lake: Path, where: dict[str, Any]) -> None:
     write_rows(lake, "trade", [trade(i + 0.5, i, 100) for i in range(300)])
     write_rows(lake, "gap", [gap("a", 90, None, 5, "open", **where), gap("a", 90, 130, 9, "closed", **where)])
-    write_rows(lake, "gap", [gap("b", 100, 110, 10, "closed")])  # inside the other: not counted twice
+    write_rows(lake, "gap", [started(), gap("b", 100, 110, 10, "closed")])  # inside the other: not counted twice
     build(lake)
     seconds = [bar(lake, "1m", s)["gap_seconds"] for s in (0, 60, 120, 180)]
     assert seconds == [0, 31, 10, 0]  # from one second before: trades are older than their reception
@@ -104,7 +115,7 @@ def test_a_gap_makes_its_bars_incomplete(lake: Path, where: dict[str, Any]) -> N
 def test_another_streams_gap_is_nothing_to_a_bar(lake: Path) -> None:
     write_rows(lake, "trade", [trade(i + 0.5, i, 100) for i in range(100)])
     others = [{"symbol": "ETH-USDT"}, {"channel": "quote"}, {"venue": "okx"}]
-    write_rows(lake, "gap", [gap(f"g{i}", 10, 20, i, "closed", **other) for i, other in enumerate(others)])
+    write_rows(lake, "gap", [started(), *(gap(f"g{i}", 10, 20, i, "closed", **o) for i, o in enumerate(others))])
     build(lake)
     assert bar(lake, "1m")["is_complete"]
 

@@ -77,9 +77,11 @@ Paint = dict[str, str]
 _AS_THEY_ARE: Paint = {name: name for name in NAMES}
 
 
-def render_candles(candles: Candles) -> str:
-    """Draw one symbol's candles and volumes as SVG for the page."""
-    return _render_svg((5.6, 3.1), lambda figure, paint: draw_candles(figure, candles, paint))
+def render_candles(candles: Candles, *, is_wide: bool) -> str:
+    """Draw one symbol's candles and volumes as SVG for the page, half its width or all of it."""
+    return _render_svg(
+        (11.6, 3.9) if is_wide else (5.6, 3.1), lambda figure, paint: draw_candles(figure, candles, paint)
+    )
 
 
 def render_lanes(survey: Survey) -> str:

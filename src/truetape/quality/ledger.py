@@ -158,6 +158,15 @@ def _measure_stream(stream: Stream, seen: tuple[int, datetime, datetime], gaps: 
     )
 
 
+def count_rows(lake: Lake) -> int:
+    """Count the rows of all channels."""
+    return sum(
+        int(lake.sql(f"select count(*) as rows from {channel}").arrow()["rows"][0].as_py())  # noqa: S608  # a kind's name
+        for channel in CHANNELS
+        if channel in lake.versions()
+    )
+
+
 def merge_spans(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     """Join spans that touch; empty and inverted ones vanish."""
     merged: list[tuple[datetime, datetime]] = []

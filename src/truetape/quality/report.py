@@ -40,7 +40,7 @@ def write_report(
     outcome = run_checks(lake) if checks is None else checks
     drawn = [curve for curve in survey.curves if curve.points]
     pictures = {
-        "candles": [figure.render_candles(candles) for candles in survey.candles],
+        "candles": [figure.render_candles(c, is_wide=len(survey.candles) == 1) for c in survey.candles],
         "lanes": figure.render_lanes(survey) if survey.lanes else "",
         "curves": figure.render_curves(drawn) if drawn else "",
     }
@@ -92,7 +92,7 @@ def _make_tiles(survey: Survey, checks: CheckReport, balance: Mapping[str, Any] 
         {
             "name": "streams",
             "value": str(len(survey.coverage)),
-            "note": f"{len({c.venue for c in survey.coverage})} venues",
+            "note": _count(len({c.venue for c in survey.coverage}), "venue"),
         },
         {
             "name": "observed",
@@ -103,7 +103,7 @@ def _make_tiles(survey: Survey, checks: CheckReport, balance: Mapping[str, Any] 
         {
             "name": "gaps",
             "value": str(len(real)),
-            "note": f"{blind} open, {len(survey.gaps) - len(real)} more repaired",
+            "note": f"{blind} open; besides, {len(survey.gaps) - len(real)} repaired",
             "state": "warned" if real else "passed",
         },
         {
@@ -128,6 +128,10 @@ def _read_notes(lake: Lake) -> dict[str, list[dict[str, Any]]]:
             from drift group by all order by first, venue, path""",
     }
     return {name: lake.sql(f"{query} limit {_NOTES_MAX}").arrow().to_pylist() for name, query in queries.items()}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _format_moment(moment: datetime | None) -> str:

@@ -41,7 +41,7 @@ class Lane(msgspec.Struct, frozen=True):
 
     name: str
     busy: tuple[float, ...]
-    """Rows per slot as a share of the stream's busiest slot."""
+    """Rows per slot as a share of the stream's busy slots, at most 1."""
     holes: tuple[tuple[datetime, datetime], ...]
 
 
@@ -121,9 +121,10 @@ def _list_lanes(lake: Lake, coverage: list[Coverage], start: datetime, end: date
     lanes = []
     for stream in coverage:
         slots = counts.get((stream.venue, stream.symbol, stream.channel), [0] * SLOTS)
-        most = max(slots) or 1
+        busy = sorted(rows for rows in slots if rows)
+        most = busy[int(0.95 * (len(busy) - 1))] if busy else 1  # not the most: one snapshot would pale all else
         name = f"{stream.venue}  {stream.symbol}  {stream.channel}"
-        lanes.append(Lane(name, tuple(rows / most for rows in slots), stream.holes))
+        lanes.append(Lane(name, tuple(min(1.0, rows / most) for rows in slots), stream.holes))
     return lanes
 
 

@@ -16,7 +16,17 @@ from truetape.errors import BuildError, ConfigError
 from truetape.transform.engine import run_models
 from truetape.transform.gold import read_version, store_units
 from truetape.transform.sources import PROJECT
-from truetape.transform.unit import WHOLE, Index, Unit, create_views, fingerprint_units, index_files, list_files
+from truetape.transform.unit import (
+    WHOLE,
+    Index,
+    Starts,
+    Unit,
+    create_views,
+    find_starts,
+    fingerprint_units,
+    index_files,
+    list_files,
+)
 
 _SOURCE = re.compile(r"""source\(\s*['"]lake['"]\s*,\s*['"](\w+)['"]\s*\)""")
 _REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")
@@ -57,6 +67,7 @@ class _ModelState(msgspec.Struct):
 class _State(msgspec.Struct):
     models: dict[str, _ModelState] = {}
     files: dict[str, Index] = {}
+    starts: dict[str, Starts] = {}
 
 
 def build(
@@ -143,21 +154,22 @@ class _Plan(msgspec.Struct, frozen=True):
 def _build_models(
     lake: Path, work: Path, models: list[str], full: bool, variables: dict[str, Any]
 ) -> list[ModelResult]:
-    state = _load_state(work / "state.json")
+    state = _State() if full else _load_state(work / "state.json")
     code = _hash_project(variables)
     kinds = {model: _find_kinds(model) for model in models}
     indexes: dict[str, Index] = {}
     for kind in sorted(frozenset().union(*kinds.values()) - set(WHOLE)):
-        indexes[kind] = index_files(list_files(lake, kind), state.files.get(kind, {}))
+        known, files = state.files.get(kind, {}), list_files(lake, kind)
+        indexes[kind] = index_files(files, known)
+        fresh = [file for file in files if file not in known]
+        state.starts[kind] = find_starts(fresh, state.starts.get(kind, {}))
     state.files.update(indexes)
-    if full:
-        state.models = {name: old for name, old in state.models.items() if name not in models}
     plans = [_plan_model(lake, model, kinds[model], indexes, state, code) for model in models]
     todo = [plan for plan in plans if plan.units]
     results = {model: ModelResult(model, 0, 0, 0.0) for model in models}
     if todo:
         units = sorted(set().union(*(plan.units for plan in todo)))
-        create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, lake)
+        create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, state.starts, lake)
         seconds = run_models([plan.model for plan in todo], work, variables)
         for plan in todo:
             rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
@@ -172,7 +184,8 @@ def _plan_model(
     lake: Path, model: str, kinds: frozenset[str], indexes: dict[str, Index], state: _State, code: str
 ) -> _Plan:
     mine = {kind: index for kind, index in indexes.items() if kind in kinds}
-    prints = fingerprint_units(mine, list_files(lake, "gap") if "gap" in kinds else [])
+    starts = {kind: state.starts[kind] for kind in mine}
+    prints = fingerprint_units(mine, starts, list_files(lake, "gap") if "gap" in kinds else [])
     old = state.models.get(model)
     is_new = old is None or (old.version, old.code) != (read_version(lake, model), code)
     built = {} if old is None or is_new else old.units

@@ -17,6 +17,13 @@ _UNIT_COLUMNS = (
     ("heard_at", "when anything of the driving kind was last received from this venue"),
 )
 
+_STREAM_COLUMNS = (
+    ("kind", "event kind"),
+    ("venue", "venue of the stream"),
+    ("symbol", "symbol of the stream"),
+    ("first_us", "time of the stream's first event in the whole lake, microseconds since 1970"),
+)
+
 
 def render_sources() -> str:
     """Write the text of `models/sources.yml`: every event kind, and the units of this run."""
@@ -29,10 +36,15 @@ def render_sources() -> str:
         "description": "Venue-days this run builds: a model gives the rows of these and no others.",
         "columns": [_column(name, doc) for name, doc in _UNIT_COLUMNS],
     }
+    stream = {
+        "name": "stream",
+        "description": "When each stream began.",
+        "columns": [_column(name, doc) for name, doc in _STREAM_COLUMNS],
+    }
     tree = {
         "sources": [
             {"name": "lake", "description": "The lake's tables, one per event kind.", "tables": lake},
-            {"name": "build", "description": "What the runner says to the models.", "tables": [unit]},
+            {"name": "build", "description": "What the runner says to the models.", "tables": [unit, stream]},
         ]
     }
     head = "# Made from the schema by truetape.transform.sources; a test compares.\n"

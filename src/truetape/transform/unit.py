@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
@@ -48,6 +49,9 @@ Unit = tuple[str, int]
 Index = dict[str, list[Part]]
 """File → what it holds; files never change, so this is made once per file."""
 
+Starts = dict[str, int]
+"""Venue and symbol, a space between → microseconds of the stream's first event. A venue's name has no space."""
+
 
 def list_files(lake: Path, table: str) -> list[str]:
     """List the data files of a table as its log has them now; empty when there is no table."""
@@ -73,6 +77,19 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def find_starts(files: list[str], known: Starts) -> Starts:
+    """Give when each stream first had a row, by the time of the event, looking into the given files only."""
+    starts = dict(known)
+    if files:
+        query = f"""
+            select venue, symbol, min(epoch_us(coalesce(exchange_at, received_at)))
+            from {select_files(files)} group by all order by all"""  # noqa: S608  # file names of our own log, quoted
+        for venue, symbol, first_us in _fetch(query):
+            name = f"{venue} {symbol}"
+            starts[name] = min(first_us, starts.get(name, first_us))
+    return starts
+
+
 def index_files(files: list[str], known: Index) -> Index:
     """Give the parts of each file, reading only those that are not known yet."""
     index: Index = {file: known[file] for file in files if file in known}
@@ -83,14 +100,17 @@ def index_files(files: list[str], known: Index) -> Index:
             select filename, venue, epoch_us(coalesce(exchange_at, received_at)) // {_DAY_US} as day, count(*),
                 bit_xor(hash(*columns(* exclude (filename)))), max(epoch_us(received_at))
             from {select_files(fresh)} group by all order by all"""  # noqa: S608  # file names of our own log, quoted
-        with connect_duckdb() as connection:
-            try:
-                rows = connection.execute(query).fetchall()
-            except duckdb.Error as error:
-                raise BuildError(f"lake does not read: {str(error).strip().splitlines()[0]}") from error
-        for filename, *part in rows:
+        for filename, *part in _fetch(query):
             index[filename].append(Part(*part))
     return index
+
+
+def _fetch(query: str) -> list[tuple[Any, ...]]:
+    with connect_duckdb() as connection:
+        try:
+            return connection.execute(query).fetchall()
+        except duckdb.Error as error:
+            raise BuildError(f"lake does not read: {str(error).strip().splitlines()[0]}") from error
 
 
 def find_heard(indexes: list[Index]) -> dict[str, int]:
@@ -103,8 +123,12 @@ def find_heard(indexes: list[Index]) -> dict[str, int]:
     return dict(heard)
 
 
-def fingerprint_units(indexes: dict[str, Index], gap_files: list[str]) -> dict[Unit, str]:
-    """Give every unit's fingerprint: its rows, its gaps, and how far into it the venue was heard."""
+def fingerprint_units(indexes: dict[str, Index], starts: dict[str, Starts], gap_files: list[str]) -> dict[Unit, str]:
+    """Give every unit's fingerprint: its rows, its gaps, how far into it the venue was heard, what began in it."""
+    begun: dict[Unit, list[tuple[str, str, int]]] = defaultdict(list)
+    for kind, firsts in sorted(starts.items()):
+        for name, first_us in sorted(firsts.items()):
+            begun[name.split(" ")[0], first_us // _DAY_US].append((kind, name, first_us))
     sums: dict[Unit, dict[str, tuple[int, int]]] = defaultdict(dict)
     for kind, index in sorted(indexes.items()):
         for parts in index.values():
@@ -114,12 +138,17 @@ def fingerprint_units(indexes: dict[str, Index], gap_files: list[str]) -> dict[U
                 of_unit[kind] = rows + part.rows, content ^ part.content
     heard = find_heard(list(indexes.values()))
     gaps = _hash_gaps(list(sums), gap_files)
-    return {unit: _fingerprint(unit, parts, heard[unit[0]], gaps.get(unit)) for unit, parts in sorted(sums.items())}
+    return {
+        unit: _fingerprint(unit, parts, heard[unit[0]], gaps.get(unit), begun.get(unit, []))
+        for unit, parts in sorted(sums.items())
+    }
 
 
-def _fingerprint(unit: Unit, parts: dict[str, tuple[int, int]], heard_us: int, gaps: int | None) -> str:
+def _fingerprint(
+    unit: Unit, parts: dict[str, tuple[int, int]], heard_us: int, gaps: int | None, begun: list[tuple[str, str, int]]
+) -> str:
     ended_us = min(heard_us, (unit[1] + 1) * _DAY_US)
-    return hashlib.sha256(repr((unit, sorted(parts.items()), ended_us, gaps)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((unit, sorted(parts.items()), ended_us, gaps, begun)).encode()).hexdigest()[:16]
 
 
 def _hash_gaps(units: list[Unit], files: list[str]) -> dict[Unit, int]:
@@ -144,8 +173,10 @@ def _hash_gaps(units: list[Unit], files: list[str]) -> dict[Unit, int]:
         return {(venue, day): content for venue, day, content in connection.execute(query).fetchall()}
 
 
-def create_views(database: Path, kinds: set[str], units: list[Unit], indexes: dict[str, Index], lake: Path) -> None:
-    """Write the database that a run of the models reads: a view per kind that shows the units' rows, and the units."""
+def create_views(
+    database: Path, kinds: set[str], units: list[Unit], indexes: dict[str, Index], starts: dict[str, Starts], lake: Path
+) -> None:
+    """Write the database a run of the models reads: a view per kind with the units' rows, the units, the starts."""
     heard = find_heard(list(indexes.values()))
     with open_database(database) as connection:
         connection.execute("create schema build")
@@ -155,6 +186,10 @@ def create_views(database: Path, kinds: set[str], units: list[Unit], indexes: di
             "insert into build.unit values (?, date '1970-01-01' + ?::int, make_timestamp(?)::timestamptz)",
             [[venue, day, heard[venue]] for venue, day in units],
         )
+        connection.execute("create table build.stream (kind varchar, venue varchar, symbol varchar, first_us bigint)")
+        rows = [[kind, *name.split(" ", 1), us] for kind, firsts in starts.items() for name, us in firsts.items()]
+        if rows:
+            connection.executemany("insert into build.stream values (?, ?, ?, ?)", rows)
         for kind in sorted(kinds):
             connection.execute(f"create view lake.{kind} as {_select_kind(kind, units, indexes, lake)}")
 

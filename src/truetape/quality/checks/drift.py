@@ -2,6 +2,7 @@
 
 from truetape.lake import Lake
 from truetape.quality._contract import Check, Finding, Outcome
+from truetape.quality.ledger import count_rows
 
 
 def _run(lake: Lake) -> Outcome:
@@ -16,7 +17,7 @@ def _run(lake: Lake) -> Outcome:
         Finding("warning", row["venue"], "", _describe(row), row["count"], row["at"], row["tape_offset"])
         for row in rows.to_pylist()
     ]
-    return Outcome(len(lake.versions()), tuple(findings))
+    return Outcome(count_rows(lake) + len(findings), tuple(findings))
 
 
 def _describe(row: dict[str, str]) -> str:
@@ -24,4 +25,4 @@ def _describe(row: dict[str, str]) -> str:
     return f"{row['feed']} {row['message']}: {row['path']} {row['change']}{types}"
 
 
-CHECK = Check("drift", "Messages have the fields and types they always had.", "tables", _run)
+CHECK = Check("drift", "Messages have the fields and types they always had.", "rows", _run)
