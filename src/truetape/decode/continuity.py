@@ -12,9 +12,10 @@ from truetape.decode.gaps import Ledger
 from truetape.decode.state import (
     BUFFER_SYNCED_MAX,
     BUFFER_UNSYNCED_MAX,
-    MISSING_RANGES_MAX,
+    HOLES_MAX,
     RECENT_IDS_MAX,
     Diff,
+    Hole,
     StreamState,
 )
 from truetape.events.instrument import Instrument, Stream
@@ -27,15 +28,29 @@ WISH_AGAIN_NS = 5_000_000_000
 """A wish that was not answered is made again after this time of the tape."""
 EPOCH_NS = 60_000_000_000
 """Frames received so much earlier than what came before are another recording, not a clock that was put right."""
+RESTART_US = 5_000_000
+"""An id that is not new, of something that happened so much later than the newest, says that ids started over."""
+
+FindState = Callable[[int, tuple[int, int]], StreamState]
+"""(stream index, (received_ns, tape offset)) → its state, made when new."""
 
 
 class Continuity:
     """Checks rows of trades, quotes and books against the rules of their streams."""
 
-    def __init__(self, rows: Rows, ledger: Ledger, find_state: Callable[[int, int], StreamState], books: bool) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        ledger: Ledger,
+        find_state: FindState,
+        adopt: Callable[[Stream, StreamState, int], None],
+        *,
+        books: bool,
+    ) -> None:
         self._rows = rows
         self._ledger = ledger
         self._find_state = find_state
+        self._adopt = adopt
         self._keep_books = books
         self.states: list[StreamState | None] = []
         self.duplicates: dict[str, int] = {}
@@ -54,9 +69,16 @@ class Continuity:
             self._settle_quotes()
         if len(rows.books) > self._books_done:
             self._settle_books()
-        for kind, plain in rows.plain.items():
-            if kind in CHANNELS and len(plain) > self._plain_done.get(kind, 0):
+        for kind in CHANNELS:  # not in the order of `plain`, which another start of decoding need not share
+            plain = rows.plain.get(kind)
+            if plain and len(plain) > self._plain_done.get(kind, 0):
                 self._settle_plain(kind, plain)
+
+    def drop_frame(self, offset: int, *, is_repeat: bool) -> None:
+        """Take back all rows of the newest frame: it does not decode, or repeats an earlier one."""
+        for kind, rows in self._rows.list_channels():
+            while rows and rows[-1][3] == offset:
+                self._drop(kind, rows, [len(rows) - 1], is_counted=is_repeat)
 
     def forget_done(self) -> None:
         """Say that the lists were emptied."""
@@ -65,7 +87,7 @@ class Continuity:
 
     def _settle_plain(self, kind: str, plain: list[PlainRow]) -> None:
         for row in plain[self._plain_done.get(kind, 0) :]:
-            self._see(self._find_state(row[0], row[2]), row)
+            self._see(self._find_state(row[0], (row[2], row[3])), row)
         self._plain_done[kind] = len(plain)
 
     # -- trades -------------------------------------------------------------------------------------------
@@ -86,8 +108,9 @@ class Continuity:
             if state is not None and number is not None and not state.gap and state.last == number - 1:
                 state.last = number
                 state.seen_ns = row[2]
+                state.exchange_us = row[1] or 0
                 state.rows += 1
-            elif not self._accept_trade(state or self._find_state(index, row[2]), row):
+            elif not self._accept_trade(state or self._find_state(index, (row[2], row[3])), row):
                 dropped.append(position)
         self._drop("trade", trades, dropped)
         self._trades_done = len(trades)
@@ -104,6 +127,7 @@ class Continuity:
             return False
         state.last = numbers[-1]
         state.seen_ns = rows[-1][2]
+        state.exchange_us = rows[-1][1] or 0
         state.rows += len(rows)
         return True
 
@@ -120,51 +144,74 @@ class Continuity:
         return fresh
 
     def _step(self, state: StreamState, row: TradeRow, number: int, *, is_dense: bool) -> bool:
-        stream, at = self._rows.streams[row[0]], (row[2], row[3])
         last = state.last
-        if last is None or number == last + 1:
-            if state.gap and last is not None and is_dense:
-                self._ledger.close(
-                    stream, state, at, "repaired", evidence={"proof": "ids step by one", "id": number}, missing=0
-                )
-            state.last = number
-            return True
-        if number <= last:
+        if last is not None and number <= last:
             return self._fill(state, row, number)
         state.last = number
-        if not is_dense:
+        state.exchange_us = row[1] or 0
+        if last is None or not is_dense:
             return True
-        missing = number - last - 1
-        evidence = {"last_id": last, "next_id": number}
-        gap = state.gap
-        if gap:
-            self._ledger.close(stream, state, at, evidence=evidence, missing=missing)
+        if number == last + 1:
+            self._close(state, row, {"proof": "ids step by one", "id": number}, "repaired", missing=0)
         else:
-            gap = self._ledger.declare(
-                stream, (state.seen_ns, row[2]), "sequence", at, evidence=evidence, missing=missing
-            )
-        if len(state.missing) < MISSING_RANGES_MAX:
-            state.missing.append((last + 1, number - 1))
-            state.missing_gaps.append(gap)
+            self._miss(state, row, last, number)
         return True
+
+    def _miss(self, state: StreamState, row: TradeRow, last: int, number: int) -> None:
+        """Declare that ids are missing, and remember which: they may arrive late."""
+        stream, at = self._rows.streams[row[0]], (row[2], row[3])
+        missing, evidence = number - last - 1, {"last_id": last, "next_id": number}
+        gap, from_ns, reason = state.gap, state.gap_from_ns, state.gap_reason
+        if gap:
+            self._close(state, row, evidence, missing=missing)
+        else:
+            from_ns, reason = state.seen_ns, "sequence"
+            span = (from_ns, row[2])
+            gap = self._ledger.declare(stream, span, reason, at, state=state, evidence=evidence, missing=missing)
+        state.holes.append(Hole(last + 1, number - 1, gap, from_ns, row[2], reason))
+        del state.holes[:-HOLES_MAX]
 
     def _fill(self, state: StreamState, row: TradeRow, number: int) -> bool:
         """Take a late trade into a hole; false when it is a repeat."""
         if state.gap and _is_other_epoch(state, row[2]):
             _forget(state)
-            state.last = number
+            state.last, state.exchange_us = number, row[1] or 0
             return True
-        for i, (low, high) in enumerate(state.missing):
-            if low <= number <= high:
-                gap = state.missing_gaps[i]
-                rest = [r for r in ((low, number - 1), (number + 1, high)) if r[0] <= r[1]]
-                state.missing[i : i + 1] = rest
-                state.missing_gaps[i : i + 1] = [gap] * len(rest)
-                if gap not in state.missing_gaps:
+        holes = state.holes
+        for i, hole in enumerate(holes):
+            if hole.low <= number <= hole.high:
+                parts = (hole.low, number - 1), (number + 1, hole.high)
+                told = hole.gap, hole.from_ns, hole.to_ns, hole.reason
+                holes[i : i + 1] = [Hole(low, high, *told) for low, high in parts if low <= high]
+                if all(other.gap != hole.gap for other in holes):
                     stream = self._rows.streams[row[0]]
-                    self._ledger.amend(stream, gap, (row[2], row[3]), "repaired", {"proof": "arrived late"}, "sequence")
+                    self._ledger.repair(stream, hole, (row[2], row[3]), {"proof": "arrived late"})
+                del holes[:-HOLES_MAX]
                 return True
-        return False
+        return self._start_over(state, row, number)
+
+    def _start_over(self, state: StreamState, row: TradeRow, number: int) -> bool:
+        """Take an old id for a new one when it is of a later trade: the venue numbers from the start again."""
+        if not state.exchange_us or row[1] is None or row[1] < state.exchange_us + RESTART_US:
+            return False
+        evidence = {"last_id": state.last, "next_id": number, "why": "ids started over"}
+        if not state.gap:
+            self._ledger.open(self._rows.streams[row[0]], state, "sequence", (row[2], row[3]), evidence=evidence)
+        self._close(state, row, evidence)
+        _forget(state)
+        state.last, state.exchange_us = number, row[1]
+        return True
+
+    def _close(
+        self, state: StreamState, row: tuple[Any, ...], evidence: dict[str, Any] | None = None, outcome: str = "closed",
+        missing: int | None = None,
+    ) -> None:  # fmt: skip
+        """Close the open gap, if any: the row says that the stream is back, and on which connection."""
+        if state.gap:
+            stream = self._rows.streams[row[0]]
+            self._ledger.close(stream, state, (row[2], row[3]), outcome, evidence=evidence, missing=missing)
+            if not state.connections:
+                self._adopt(stream, state, row[3])
 
     def _is_new(self, state: StreamState, text: str) -> bool:
         recent = state.recent
@@ -179,15 +226,15 @@ class Continuity:
         state.seen_ns = row[2]
         state.rows += 1
         state.is_synced = True
-        if state.gap:
-            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]))
+        self._close(state, row)
 
-    def _drop(self, kind: str, rows: list[Any], positions: list[int]) -> None:
+    def _drop(self, kind: str, rows: list[Any], positions: list[int], *, is_counted: bool = True) -> None:
         """Take repeats out and count them; a book frame counts as many rows as it has levels."""
         for position in reversed(positions):
             row = rows.pop(position)
             count = len(row[9]) + len(row[10]) if kind == "book_change" else 1
-            self.duplicates[kind] = self.duplicates.get(kind, 0) + count
+            if is_counted and count:
+                self.duplicates[kind] = self.duplicates.get(kind, 0) + count
 
     # -- quotes -------------------------------------------------------------------------------------------
 
@@ -198,7 +245,7 @@ class Continuity:
         dropped: list[int] = []
         for position, row in enumerate(quotes[start:] if start else quotes, start):
             index = row[0]
-            state = (states[index] if index < len(states) else None) or self._find_state(index, row[2])
+            state = (states[index] if index < len(states) else None) or self._find_state(index, (row[2], row[3]))
             if self._is_repeat(state, row):
                 dropped.append(position)
             elif state.gap or not state.is_synced:
@@ -213,11 +260,21 @@ class Continuity:
         number = row[8]
         if number is None or state.rule.rule != "monotone":
             return False
-        is_old = state.last is not None and number <= state.last
-        if is_old and not (state.gap and _is_other_epoch(state, row[2])):
+        last = state.last
+        if last is not None and number <= last and not self._renumbers(state, row, number, last):
             return True
         state.last = number
         return False
+
+    def _renumbers(self, state: StreamState, row: QuoteRow, number: int, last: int) -> bool:
+        """Tell whether a number that is not new belongs to another count than the last one."""
+        if (state.gap and _is_other_epoch(state, row[2])) or (state.rule.is_connection_scoped and number == 1 < last):
+            return True  # a count of one connection's begins with 1 when the venue's service starts again
+        if number == last or row[2] - state.seen_ns < EPOCH_NS:
+            return False
+        evidence = {"last": last, "next": number, "why": "no new number for a minute: numbers started over"}
+        self._ledger.open(self._rows.streams[row[0]], state, "sequence", (row[2], row[3]), evidence=evidence)
+        return True
 
     # -- books --------------------------------------------------------------------------------------------
 
@@ -228,7 +285,7 @@ class Continuity:
         dropped: list[int] = []
         for position, row in enumerate(books[start:] if start else books, start):
             index = row[0]
-            state = (states[index] if index < len(states) else None) or self._find_state(index, row[2])
+            state = (states[index] if index < len(states) else None) or self._find_state(index, (row[2], row[3]))
             if row[5] == BOOK_DIFF:
                 keep: BookRow | None = row if self._accept_diff(state, row) else None
             elif row[5] == BOOK_SNAPSHOT:
@@ -239,6 +296,7 @@ class Continuity:
                 dropped.append(position)
                 continue
             state.seen_ns = row[2]
+            state.exchange_us = row[1] or state.exchange_us
             state.rows += 1
             if (state.book is not None or self._keep_books or row[12] is not None) and state.is_synced:
                 keep = self._prove(state, keep)
@@ -249,11 +307,8 @@ class Continuity:
 
     def _accept_diff(self, state: StreamState, row: BookRow) -> bool:
         rule = state.rule
-        if rule.is_connection_scoped and state.owner != row[4]:
-            if state.is_synced:
-                return False  # another connection's chain says the same in other ids
-            state.owner = row[4]
-            state.last = None
+        if rule.is_connection_scoped and state.owner != row[4] and not self._take_over(state, row):
+            return False
         if state.gap and _is_other_epoch(state, row[2]):
             _forget(state)
         if not state.is_synced:
@@ -261,9 +316,11 @@ class Continuity:
         known, last = state.last, row[7]
         if known is not None and last is not None and not rule.is_connection_scoped:
             is_covered = last < known if rule.splice == "futures" and not state.is_joined else last <= known
-            if is_covered:
+            if is_covered and not _is_later(state, row):
                 return False  # the snapshot, or the other connection of a hand-over, said it already
         if not self._follows(state, row):
+            if rule.is_connection_scoped and last is not None and last == known:
+                return False  # the same frame twice
             evidence = {"last_id": known, "first": row[6], "last": last, "previous": row[8]}
             self._break(state, row, evidence)
             return self._buffer_diff(state, row)
@@ -271,19 +328,29 @@ class Continuity:
         if last is not None:
             state.last = last
         if state.gap:
-            proof = {"proof": "ids follow on", "id": last}
-            self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), "repaired", evidence=proof)
+            if known is not None and last is not None and rule.rule in {"range", "chain"}:
+                self._close(state, row, {"proof": "ids follow on", "id": last}, "repaired", missing=0)
+            else:
+                self._close(state, row)
         if rule.recovery == "fetch":
             self._remember(state, row, BUFFER_SYNCED_MAX)
+        return True
+
+    def _take_over(self, state: StreamState, row: BookRow) -> bool:
+        """Let another connection's changes go on with a broken book; a whole one they only repeat, in other ids."""
+        if state.is_synced:
+            return False
+        state.owner = row[4]
+        state.last = None
         return True
 
     def _follows(self, state: StreamState, row: BookRow) -> bool:
         """Tell whether a change goes on where the book stands."""
         rule, known = state.rule, state.last
-        if rule.rule == "chain" and state.is_joined:
-            return row[8] == known
         if rule.rule not in {"chain", "range"} or known is None or row[7] is None:
             return True
+        if rule.rule == "chain" and state.is_joined:
+            return row[8] == known
         diff = Diff(row[6], row[7], row[8], [], [])
         return _joins(diff, known, spot=rule.rule == "range" or rule.splice == "spot")
 
@@ -291,7 +358,9 @@ class Continuity:
         """Keep a diff of a broken book for the snapshot to come, and wish for one."""
         last = row[7]
         if state.last is not None and last is not None and not state.rule.is_connection_scoped and last <= state.last:
-            return False
+            if not _is_later(state, row):
+                return False
+            state.buffer.clear()
         follows = row[8] == state.last if state.rule.rule == "chain" else state.last is None or row[6] == state.last + 1
         if state.buffer and not follows:
             state.buffer.clear()
@@ -311,12 +380,14 @@ class Continuity:
             del state.buffer[:-most]
 
     def _break(self, state: StreamState, row: BookRow, evidence: dict[str, Any]) -> None:
-        stream = self._rows.streams[row[0]]
+        stream, known, first = self._rows.streams[row[0]], state.last, row[6]
         state.is_synced = False
         state.buffer.clear()
         state.book = None
         state.last = None
         self._ledger.open(stream, state, "sequence", (row[2], row[3]), evidence=evidence)
+        if state.rule.rule == "range" and known is not None and first is not None and first > known + 1:
+            state.gap_missing = first - known - 1
 
     def _accept_snapshot(self, state: StreamState, row: BookRow) -> bool:
         if state.is_synced and state.owner == row[4] and row[7] is not None and row[7] == state.last and not state.gap:
@@ -326,13 +397,12 @@ class Continuity:
         state.is_synced = True
         state.is_joined = True
         state.book = None
-        self._ledger.close(self._rows.streams[row[0]], state, (row[2], row[3]), evidence={"snapshot": row[7]})
+        self._close(state, row, {"snapshot": row[7]})
         return True
 
     def _splice(self, state: StreamState, row: BookRow) -> BookRow | None:
         """Join a fetched snapshot to the diffs around it; None when it does not join."""
         snapshot = row[7]
-        stream = self._rows.streams[row[0]]
         if snapshot is None:
             return None
         spot = state.rule.splice == "spot"
@@ -350,8 +420,7 @@ class Continuity:
         state.book = None
         if not state.rule.is_connection_scoped:
             state.owner = row[4]
-        evidence = {"snapshot": snapshot, "joined": len(later)}
-        self._ledger.close(stream, state, (row[2], row[3]), evidence=evidence)
+        self._close(state, row, {"snapshot": snapshot, "joined": len(later)})
         return (*row[:5], BOOK_FETCHED, row[6], state.last, row[8], bids, asks, row[11], row[12])
 
     def _prove(self, state: StreamState, row: BookRow) -> BookRow:
@@ -411,13 +480,18 @@ def _is_other_epoch(state: StreamState, received_ns: int) -> bool:
     return received_ns < state.seen_ns - EPOCH_NS
 
 
+def _is_later(state: StreamState, row: BookRow) -> bool:
+    """Tell whether a change with an old id happened long after the newest one: the venue's ids started over."""
+    return bool(state.exchange_us and row[1] is not None and row[1] > state.exchange_us + EPOCH_NS // 1000)
+
+
 def _forget(state: StreamState) -> None:
     state.last = None
+    state.exchange_us = 0
     state.is_synced = False
     state.book = None
     state.buffer.clear()
-    state.missing.clear()
-    state.missing_gaps.clear()
+    state.holes.clear()
 
 
 def _joins(diff: Diff, snapshot: int, *, spot: bool) -> bool:

@@ -17,7 +17,8 @@ from truetape.errors import DecodeError, TapeError
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.columns import take_tables
 from truetape.events.instrument import Instrument, Stream
-from truetape.events.rows import PlainRow, Response, Rows, Scribe
+from truetape.events.rows import Numbering, PlainRow, Response, Rows, Scribe
+from truetape.events.schema import KINDS
 from truetape.events.wish import Wish
 from truetape.tape import iter_payloads
 from truetape.tape.frame import FrameBatch, FrameKind, Source
@@ -25,6 +26,9 @@ from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import OnMessage, VenueDecoder
 
 DAY_NS = 86_400 * 10**9
+HANDLERS_MAX = 4096
+"""Connections whose handlers are kept: those of closed ones go anyway."""
+SAMPLED = tuple(kind for kind in KINDS if kind not in {"gap", "connection", "quarantine", "drift"})
 
 
 class Memory(msgspec.Struct):
@@ -39,7 +43,8 @@ class Memory(msgspec.Struct):
     instruments: list[Instrument]
     venues: dict[str, dict[str, Any]]
     shapes: dict[str, Shape]
-    counters: dict[str, int]
+    numberings: dict[str, Numbering]
+    claims: dict[str, dict[str, str]]
 
 
 class Engine:
@@ -55,11 +60,14 @@ class Engine:
     def _reset(self) -> None:
         self._rows = Rows()
         self._ledger = Ledger(self._rows)
-        self._continuity = Continuity(self._rows, self._ledger, self._find_state, self._keep_books)
-        self._lifecycle = Lifecycle(self._rows, self._ledger, self._find_state, self._continuity.topics)
+        self._continuity = Continuity(self._rows, self._ledger, self._find_state, self._adopt, books=self._keep_books)
+        self._lifecycle = Lifecycle(
+            self._rows, self._ledger, self._find_state, self._choose_rules, self._continuity.topics
+        )
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
+        self._stretch: _Stretch | None = None
 
     @property
     def offset(self) -> int:
@@ -72,7 +80,7 @@ class Engine:
         if batch.offset < self._offset:
             raise TapeError(f"decoding stands at offset {self._offset}, got a batch that begins at {batch.offset}")
         data = batch.data
-        stretch = _Stretch(batch)
+        stretch = self._stretch = _Stretch(batch)
         handlers = [self._find_handler(source) for source in stretch.sources]
         metas = data.column("meta")
         is_other = data.column("kind").to_numpy() > FrameKind.BINARY
@@ -86,16 +94,36 @@ class Engine:
                 self._settle()
                 kind = data.column("kind")[stop].as_py()
                 self._take_other(kind, stretch.payloads[stop], metas[stop].as_py(), source, at)
+                handlers = [self._find_handler(source) for source in stretch.sources]
             else:
                 self._take_messages(stretch, handlers, stop, begin)
                 self._sample(source, stretch.payloads[stop], at)
         self._take_messages(stretch, handlers, begin, len(data))
         self._settle()
+        self._stretch = None
         self._offset = batch.offset + len(data)
         self._tally["frames"] += len(data)
 
     def _take_messages(self, stretch: "_Stretch", handlers: list[OnMessage], begin: int, end: int) -> None:
         """Decode the messages of frames [begin, end) of a stretch, none of which is an event or an answer."""
+        # hot: bench/decode.py
+        for stop in self._find_strangers(stretch, begin, end):  # what came before them is judged without them
+            self._take_known(stretch, handlers, begin, stop)
+            self._settle()
+            self._lifecycle.meet(stretch.sources[stretch.codes[stop]], stretch.received[stop])
+            begin = stop
+        self._take_known(stretch, handlers, begin, end)
+
+    def _find_strangers(self, stretch: "_Stretch", begin: int, end: int) -> list[int]:
+        """Return where connections speak for the first time that never said that they opened."""
+        known = self._lifecycle.connections
+        strangers = {code for code, source in enumerate(stretch.sources) if source.connection not in known}
+        if not strangers:
+            return []
+        codes = stretch.codes[begin:end]
+        return sorted(begin + codes.index(code) for code in strangers.intersection(codes))
+
+    def _take_known(self, stretch: "_Stretch", handlers: list[OnMessage], begin: int, end: int) -> None:
         # hot: bench/decode.py
         if begin == end:
             return
@@ -112,20 +140,36 @@ class Engine:
                 if not handlers[code](payload, at, offset):
                     control += 1
             except Exception as error:  # noqa: BLE001 - supervisor: one bad frame must not stop a venue
+                self._continuity.drop_frame(offset, is_repeat=False)
+                self._catch_up(stretch, begin, offset)
+                begin = offset - stretch.offset
                 self._quarantine(stretch.sources[code], payload, (at, offset), error)
                 quarantined += 1
             if rows.is_urgent:
-                rows.is_urgent = False
-                self._settle()
+                self._catch_up(stretch, begin, offset)
+                begin = offset - stretch.offset
             offset += 1
         tally["control"] += control
         tally["quarantined"] += quarantined
-        tally["decoded"] += end - begin - control - quarantined
-        if len(stretch.sources) == 1:
-            self._lifecycle.see(stretch.sources[0], received[-1], end - begin)
+        tally["decoded"] += len(payloads) - control - quarantined
+        self._see(stretch, begin, end)
+
+    def _catch_up(self, stretch: "_Stretch", begin: int, offset: int) -> None:
+        """Judge everything up to a frame that something must be judged at, as if a batch had ended before it."""
+        self._rows.is_urgent = False
+        self._see(stretch, begin, offset - stretch.offset)
+        self._settle()
+
+    def _see(self, stretch: "_Stretch", begin: int, end: int) -> None:
+        """Note which connections spoke when in frames [begin, end)."""
+        if begin == end:
             return
+        if len(stretch.sources) == 1:
+            self._lifecycle.see(stretch.sources[0], stretch.received[end - 1], end - begin)
+            return
+        codes = stretch.codes[begin:end]
         frames = Counter(codes)
-        for code, at in dict(zip(codes, received, strict=True)).items():
+        for code, at in dict(zip(codes, stretch.received[begin:end], strict=True)).items():
             self._lifecycle.see(stretch.sources[code], at, frames[code])
 
     def take(self) -> dict[str, pa.Table]:
@@ -174,7 +218,8 @@ class Engine:
             list(self._rows.instruments.values()),
             self._rows.memory,
             self._drift.shapes,
-            self._rows.last_counters,
+            self._rows.numberings,
+            self._rows.claims,
         )
         return Checkpoint(self._tape_id, self._offset, dict(self._tally), msgspec.msgpack.encode(memory))
 
@@ -189,7 +234,8 @@ class Engine:
         self._rows.restore_streams(memory.streams)
         self._rows.instruments.update({(i.venue, i.market, i.venue_symbol): i for i in memory.instruments})
         self._rows.memory.update(memory.venues)
-        self._rows.last_counters.update(memory.counters)
+        self._rows.numberings.update(memory.numberings)
+        self._rows.claims.update(memory.claims)
         self._continuity.states.extend(memory.states)
         self._continuity.topics.update(memory.topics)
         self._lifecycle.connections.update(memory.connections)
@@ -201,22 +247,29 @@ class Engine:
 
     def _take_other(self, kind: int, payload: bytes, meta: str, source: Source, at: tuple[int, int]) -> None:
         """Take a request, response or event."""
-        is_data = False
+        try:
+            outcome = "control"
+            if kind == FrameKind.EVENT:
+                self._lifecycle.handle(meta, source, at)
+            elif kind == FrameKind.REQUEST:
+                if not meta:  # heartbeats and greetings say their purpose; subscriptions say nothing
+                    self._lifecycle.ask(source)
+            elif self._respond(payload, meta, source, at):
+                outcome = "decoded"
+        except Exception as error:  # noqa: BLE001 - supervisor: one bad answer must not stop a venue
+            self._continuity.drop_frame(at[1], is_repeat=False)
+            self._quarantine(source, payload or meta.encode(), at, error)
+            outcome = "quarantined"
         if kind == FrameKind.EVENT:
-            self._lifecycle.handle(meta, source, at)
-        elif kind == FrameKind.REQUEST:
-            if not meta:  # heartbeats and greetings say their purpose; subscriptions say nothing
-                self._lifecycle.ask(source)
-        else:
-            try:
-                is_data = self._respond(payload, meta, source, at)
-            except Exception as error:  # noqa: BLE001 - supervisor: one bad answer must not stop a venue
-                self._quarantine(source, payload, at, error)
-                self._tally["quarantined"] += 1
-                self._settle()
-                return
+            self._forget_handlers(source)
         self._settle()
-        self._tally["decoded" if is_data else "control"] += 1
+        self._tally[outcome] += 1
+
+    def _forget_handlers(self, source: Source) -> None:
+        """Drop the handlers of connections that an event may have ended; those that speak on get new ones."""
+        known = self._lifecycle.connections
+        for gone in [s for s in self._handlers if s == source or s.connection not in known]:
+            del self._handlers[gone]
 
     def _respond(self, body: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool:
         said = msgspec.json.decode(meta or "{}", type=dict[str, Any])
@@ -242,33 +295,38 @@ class Engine:
         self._rows.plain.setdefault("quarantine", []).append(
             (
                 stream.index, None, *at, source.connection, source.feed,
-                reason[:300], path.rstrip("`") or "$", excerpt, len(payload),
+                reason[:300], path[:300].rstrip("`") or "$", excerpt, len(payload),
             )
         )  # fmt: skip
         nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
-        self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence={"quarantined": reason[:100]})
+        evidence = {"quarantined": reason[:100], "connection": source.connection}
+        self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence=evidence)
+        self._lifecycle.suspect(source, payload, at, evidence)
 
     def _sample(self, source: Source, payload: bytes, at: tuple[int, int]) -> None:
         """Look at one frame whole; what it was is the kind of the newest row that bears its offset."""
         rows = self._rows
-        named: dict[str, Sequence[PlainRow]] = {
-            "trade": rows.trades, "book_change": rows.books, "quote": rows.quotes, **rows.plain,
-        }  # fmt: skip
-        for kind, listed in named.items():
-            if listed and listed[-1][3] == at[1] and kind not in {"gap", "quarantine", "drift"}:
+        own: dict[str, Sequence[PlainRow]] = {"trade": rows.trades, "book_change": rows.books, "quote": rows.quotes}
+        for kind in SAMPLED:
+            listed = own.get(kind) or rows.plain.get(kind, ())
+            if listed and listed[-1][3] == at[1]:
                 self._drift.look(rows.streams[listed[-1][0]], source.feed, kind, payload, at)
                 return
 
     # -- between frames -----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
+        if self._rows.repeats:
+            for offset in self._rows.repeats:
+                self._continuity.drop_frame(offset, is_repeat=True)
+            self._rows.repeats.clear()
         self._continuity.settle()
         if self._rows.acks:
             self._lifecycle.acknowledge()
         if self._rows.counters:
             self._lifecycle.count()
 
-    def _find_state(self, index: int, received_ns: int) -> StreamState:
+    def _find_state(self, index: int, at: tuple[int, int]) -> StreamState:
         states = self._continuity.states
         while len(states) <= index:
             states.append(None)
@@ -276,10 +334,27 @@ class Engine:
         if state is None:
             stream = self._rows.streams[index]
             venue = load_venue(stream.venue)
-            rule = find_rule(venue, stream.channel, stream.feed, received_ns // DAY_NS)
+            rule = find_rule(venue, stream.channel, stream.feed, at[0] // DAY_NS)
             state = states[index] = StreamState(rule)
-            self._lifecycle.adopt(stream, state)
+            self._adopt(stream, state, at[1])
         return state
+
+    def _adopt(self, stream: Stream, state: StreamState, offset: int) -> None:
+        """Attach a stream that nobody subscribed on the tape to the connection that its row came on."""
+        stretch = self._stretch
+        if stretch is not None and offset >= stretch.offset:
+            source = stretch.sources[stretch.codes[offset - stretch.offset]]
+            self._lifecycle.attach(stream, source.connection, state)
+
+    def _choose_rules(self, source: Source, received_ns: int) -> None:
+        """Take the rules in force for what a new connection may carry: its feed, or its day, may have others."""
+        feeds = load_venue(source.venue).feeds if source.venue in list_venues() else ()
+        feed = next((feed for feed in feeds if feed.name == source.feed), None)
+        if feed is None:
+            return
+        for stream, state in self.states:
+            if stream.venue == source.venue and stream.market == feed.market and stream.channel in feed.channels:
+                state.rule = find_rule(load_venue(source.venue), stream.channel, feed.name, received_ns // DAY_NS)
 
     def _find_handler(self, source: Source) -> OnMessage:
         handler = self._handlers.get(source)
@@ -289,6 +364,8 @@ class Engine:
                 handler = decoder.open(source.feed, source.connection) if decoder else _refuse(source)
             except (KeyError, DecodeError):  # such frames, if any come, are quarantined one by one
                 handler = _refuse(source)
+            if len(self._handlers) >= HANDLERS_MAX:
+                self._handlers.clear()
             self._handlers[source] = handler
         return handler
 

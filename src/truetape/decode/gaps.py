@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from truetape.decode.state import StreamState
+from truetape.decode.state import Hole, StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import PlainRow, Rows
 
@@ -30,10 +30,11 @@ class Ledger:
         """Open a gap at (received_ns, offset) unless one is open already."""
         if state.gap:
             return
-        state.gap = name_gap(stream, at[1])
+        state.gaps += 1
+        state.gap = name_gap(stream, at[1], state.gaps)
         state.gap_from_ns = from_ns or state.seen_ns or at[0]
         state.gap_reason = reason
-        state.gaps += 1
+        state.gap_missing = None
         self._append(stream, state.gap, (state.gap_from_ns, None), (reason, "open"), at, evidence, None)
 
     def close(
@@ -49,6 +50,7 @@ class Ledger:
         """Close the open gap, if any: `closed` when data is missing, `repaired` when ids prove none is."""
         if not state.gap:
             return
+        missing = state.gap_missing if missing is None else missing
         self._append(stream, state.gap, (state.gap_from_ns, at[0]), (state.gap_reason, outcome), at, evidence, missing)
         state.gap = ""
 
@@ -59,20 +61,20 @@ class Ledger:
         reason: str,
         at: tuple[int, int],
         *,
+        state: StreamState | None = None,
         evidence: dict[str, Any],
         missing: int | None = None,
-        outcome: str = "closed",
     ) -> str:
-        """Write a gap that is over already; return its gap_id."""
-        gap_id = name_gap(stream, at[1])
-        self._append(stream, gap_id, span_ns, (reason, outcome), at, evidence, missing)
+        """Write a gap that is over already; return its gap_id. `state` counts it, where the stream is known."""
+        if state is not None:
+            state.gaps += 1
+        gap_id = name_gap(stream, at[1], state.gaps if state is not None else 0)
+        self._append(stream, gap_id, span_ns, (reason, "closed"), at, evidence, missing)
         return gap_id
 
-    def amend(
-        self, stream: Stream, gap_id: str, at: tuple[int, int], outcome: str, evidence: dict[str, Any], reason: str
-    ) -> None:
-        """Write the new state of a gap that is over."""
-        self._append(stream, gap_id, (at[0], at[0]), (reason, outcome), at, evidence, 0)
+    def repair(self, stream: Stream, hole: Hole, at: tuple[int, int], evidence: dict[str, Any]) -> None:
+        """Say that all of a gap that was over arrived late; it keeps its span."""
+        self._append(stream, hole.gap, (hole.from_ns, hole.to_ns), (hole.reason, "repaired"), at, evidence, 0)
 
     def add_nameless(self, venue: str, feed: str) -> Stream:
         """Return the stream that stands for all of a feed, where the instrument is not known."""
@@ -95,7 +97,7 @@ class Ledger:
         self._gaps.append(row)
 
 
-def name_gap(stream: Stream, offset: int) -> str:
-    """Name a gap by where it was noticed: the same tape gives the same name."""
-    text = f"{stream.venue}|{stream.feed}|{stream.channel}|{stream.venue_symbol}|{offset}"
+def name_gap(stream: Stream, offset: int, number: int) -> str:
+    """Name the stream's so manieth gap by where it was noticed: the same tape gives the same name."""
+    text = f"{stream.venue}|{stream.market}|{stream.channel}|{stream.venue_symbol}|{offset}|{number}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -3,11 +3,13 @@
 From these follow the gaps that no sequence number shows.
 """
 
+from bisect import insort
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from truetape.decode.continuity import WISH_AGAIN_NS, FindState
 from truetape.decode.gaps import Ledger
 from truetape.decode.state import ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
@@ -31,12 +33,14 @@ class Lifecycle:
         self,
         rows: Rows,
         ledger: Ledger,
-        find_state: Callable[[int, int], StreamState],
+        find_state: FindState,
+        choose_rules: Callable[[Source, int], None],
         topics: dict[int, tuple[str, ...]],
     ) -> None:
         self._rows = rows
         self._ledger = ledger
         self._find_state = find_state
+        self._choose_rules = choose_rules
         self._topics = topics
         self.connections: dict[str, ConnectionState] = {}
         self.session: dict[str, Any] = {}
@@ -56,11 +60,13 @@ class Lifecycle:
         if source.connection not in {"recorder", ""} or name in {"tick", "started"}:
             self.session["seen_ns"] = at[0]
 
+    def meet(self, source: Source, received_ns: int) -> None:
+        """Note that a connection speaks that never said that it opened."""
+        self._add(source, received_ns)
+
     def see(self, source: Source, received_ns: int, frames: int) -> None:
-        """Note that a connection spoke; an imported recording may never have said that it opened."""
-        connection = self.connections.get(source.connection)
-        if connection is None:
-            connection = self._add(source, received_ns)
+        """Note that a connection spoke."""
+        connection = self.connections[source.connection]
         connection.seen_ns = received_ns
         connection.frames += frames
         connection.silent = False
@@ -76,7 +82,7 @@ class Lifecycle:
         connection = self.connections.get(connection_name)
         if connection is not None and connection_name not in state.connections:
             state.connections.append(connection_name)
-            connection.streams.append(stream.index)
+            insort(connection.streams, stream.index)
 
     def acknowledge(self) -> None:
         """Take the venue's confirmations: a confirmed quiet stream is observed, not in a gap."""
@@ -87,7 +93,7 @@ class Lifecycle:
             connection.acked += 1
             if connection.asked and connection.acked >= connection.asked:
                 for index in connection.streams:
-                    stream, state = self._rows.streams[index], self._find_state(index, ack.received_ns)
+                    stream, state = self._pair(index, (ack.received_ns, ack.offset))
                     if stream.channel != "book_change":
                         self._ledger.close(
                             stream, state, (ack.received_ns, ack.offset), evidence={"by": "subscription confirmed"}
@@ -101,72 +107,121 @@ class Lifecycle:
             if connection is None:
                 continue
             evidence = {"last": counter.last, "next": counter.number}
-            self._lose(connection, counter.connection, "sequence", (counter.received_ns, counter.offset), evidence)
-            self._rows.wishes.append(
-                Reconnect(connection.venue, connection.feed, counter.connection, "frames lost on this connection")
-            )
+            at = counter.received_ns, counter.offset
+            self._lose(connection, counter.connection, "sequence", at, evidence)
+            self._wish(connection, counter.connection, at, "frames lost on this connection")
         self._rows.counters.clear()
 
     # -- events of a connection ---------------------------------------------------------------------------
 
     def _on_opened(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        if source.connection in self.connections:  # a recording that reconnects under one name
+            self._end(source.connection, "disconnect", at, {"why": "opened again"})
         self._add(source, at[0])
 
+    def _on_planned(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        self._expect(event, source, at)  # it may never come to a connection, and that is a gap, too
+
     def _on_subscribed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        for stream, state in self._expect(event, source, at):
+            self.attach(stream, source.connection, state)
+        connection = self.connections.get(source.connection)
+        if connection is not None and self._is_acked_by_topic(source):
+            topics = {wanted["topic"] for wanted in event.get("streams", [])}
+            connection.asked += max(0, len(topics) - 1)  # the request itself counted one
+
+    def _is_acked_by_topic(self, source: Source) -> bool:
+        feeds = load_venue(source.venue).feeds if source.venue in list_venues() else ()
+        return any(feed.is_acked_by_topic for feed in feeds if feed.name == source.feed)
+
+    def _expect(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> list[tuple[Stream, StreamState]]:
+        """Return the streams that an event names; those that nobody carries yet have not started."""
         if source.venue not in list_venues():
-            return
+            return []
         venue = load_venue(source.venue)
+        found = []
         for wanted in event.get("streams", []):
             market, symbol = wanted["market"], wanted["venue_symbol"]
             listed = self._rows.instruments.get((source.venue, market, symbol))
             instrument = listed or venue.name_instrument(market, symbol)
             stream = self._rows.add_stream(source.venue, wanted["channel"], source.feed, instrument)
-            state = self._find_state(stream.index, at[0])
+            state = self._find_state(stream.index, at)
             self._topics[stream.index] = (wanted["topic"],)
             if not state.rows and not state.connections:
                 began = self.session.get("started_ns", at[0])
-                self._ledger.open(stream, state, "not_started", at, from_ns=began, evidence={"why": "subscribed"})
-            self.attach(stream, source.connection, state)
+                self._ledger.open(stream, state, "not_started", at, from_ns=began, evidence={"why": event["event"]})
+            found.append((stream, state))
+        return found
 
     def _on_closed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         if event.get("cause") == "shutdown":
             return  # the streams go on in the next session, which says from when they were not observed
-        connection = self.connections.pop(source.connection, None)
-        if connection is None:
-            return
         reason = "silence" if event.get("cause") == "silence" else "disconnect"
         evidence = {k: event[k] for k in ("code", "reason", "cause") if k in event}
-        for index in dict.fromkeys([*connection.streams, *self._list_orphans(connection, at[0])]):
-            stream, state = self._rows.streams[index], self._find_state(index, at[0])
-            if source.connection in state.connections:
-                state.connections.remove(source.connection)
-            if state.connections:
+        self._end(source.connection, reason, at, evidence)
+
+    def _on_gave_up(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        """End what was closed as in a shutdown, though only this venue's recording ended."""
+        for name in [name for name, connection in self.connections.items() if connection.venue == source.venue]:
+            self._end(name, "disconnect", at, {"gave_up": str(event.get("reason", ""))})
+
+    def _end(self, name: str, reason: str, at: tuple[int, int], evidence: dict[str, Any]) -> None:
+        """Open gaps on streams that nobody carries any more."""
+        connection = self.connections.pop(name, None)
+        self._rows.forget_connection(name)
+        if connection is None:
+            return
+        for index in dict.fromkeys([*connection.streams, *self._list_orphans(connection)]):
+            stream, state = self._pair(index, at)
+            if name in state.connections:
+                state.connections.remove(name)
+            is_own = state.rule.is_connection_scoped or state.rule.rule == "none"
+            is_book_gone = stream.channel == "book_change" and is_own and state.owner == name
+            if state.connections and not is_book_gone:
                 continue  # a hand-over: the other connection carries it on
-            if stream.channel == "book_change" and (state.rule.is_connection_scoped or state.rule.rule == "none"):
+            if stream.channel == "book_change" and is_own:
                 _forget_book(state)  # venue-wide ids may still prove that the book goes on whole
             self._ledger.open(stream, state, reason, at, from_ns=connection.seen_ns, evidence=evidence)
 
     def _on_dropped(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         connection = self.connections.get(source.connection)
+        evidence = {k: v for k, v in event.items() if k != "event"}
         if connection is not None:
-            evidence = {k: v for k, v in event.items() if k != "event"}
             self._lose(connection, source.connection, "disk", at, evidence)
+        else:
+            nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
+            self._ledger.declare(nameless, (int(event.get("from_ns", at[0])), at[0]), "disk", at, evidence=evidence)
 
     def _lose(
         self, connection: ConnectionState, name: str, reason: str, at: tuple[int, int], evidence: dict[str, Any]
     ) -> None:
-        """Frames of unknown streams are lost: every stream of the connection has a hole."""
+        """Frames of unknown streams are lost: every stream whose own ids do not tell has a hole."""
         begin = int(evidence.get("from_ns", connection.seen_ns))
         for index in connection.streams:
-            stream, state = self._rows.streams[index], self._find_state(index, at[0])
-            if len(state.connections) > 1:
+            stream, state = self._pair(index, at)
+            is_owner = state.owner == name
+            if state.rule.rule in _DENSE or state.gap or (len(state.connections) > 1 and not is_owner):
                 continue
-            if stream.channel == "book_change" and state.rule.rule == "none":
+            if stream.channel == "book_change":
                 state.is_synced = False
                 self._ledger.open(stream, state, reason, at, from_ns=begin, evidence=evidence)
-                self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, "book lost frames"))
-            elif not state.gap:
-                self._ledger.declare(stream, (begin, at[0]), reason, at, evidence=evidence)
+                self._wish(connection, name, at, "book lost frames")
+            else:
+                self._ledger.declare(stream, (begin, at[0]), reason, at, state=state, evidence=evidence)
+
+    def suspect(self, source: Source, payload: bytes, at: tuple[int, int], evidence: dict[str, Any]) -> None:
+        """Declare holes on streams that a frame that does not decode names, where no ids of theirs would tell."""
+        connection = self.connections.get(source.connection)
+        for index in connection.streams if connection is not None else []:
+            stream, state = self._pair(index, at)
+            name = stream.venue_symbol.encode()
+            if state.rule.rule not in _DENSE and not state.gap and (name in payload or name.lower() in payload):
+                self._ledger.declare(stream, (at[0], at[0]), "decode", at, state=state, evidence=evidence)
+
+    def _wish(self, connection: ConnectionState, name: str, at: tuple[int, int], reason: str) -> None:
+        if not connection.wished_ns or at[0] - connection.wished_ns >= WISH_AGAIN_NS:
+            connection.wished_ns = at[0]
+            self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, reason))
 
     def _on_request_failed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         stream = self.nobody("error", source)
@@ -180,10 +235,11 @@ class Lifecycle:
     def _on_started(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         ended = self.session.get("ended", "killed") if self.session else ""
         reason = "torn_tail" if self.session.get("torn") else "not_started"
-        alive = self.session.get("seen_ns", at[0])
-        for connection in self.connections.values():
+        for name, connection in self.connections.items():
+            self._rows.forget_connection(name)
+            alive = max(self.session.get("seen_ns", 0), connection.seen_ns)
             for index in connection.streams:
-                stream, state = self._rows.streams[index], self._find_state(index, at[0])
+                stream, state = self._pair(index, at)
                 state.connections = []
                 if stream.channel == "book_change" and (state.rule.is_connection_scoped or state.rule.rule == "none"):
                     _forget_book(state)
@@ -206,7 +262,7 @@ class Lifecycle:
             if at[0] - connection.seen_ns > max(SILENCE_MIN_NS, SILENCE_SPACINGS * usual):
                 connection.silent = True
                 evidence = {"usual_spacing_ms": usual // 1_000_000, "silent_s": (at[0] - connection.seen_ns) // 10**9}
-                self._silence(name, connection, connection.streams, at, evidence)
+                self._silence((name, connection), connection.streams, connection.seen_ns, at, evidence)
             else:
                 self._judge_streams(name, connection, at)
 
@@ -216,9 +272,9 @@ class Lifecycle:
         for index in connection.streams:
             stream = self._rows.streams[index]
             if stream.channel == "trade":
-                trades[stream.venue_symbol] = self._find_state(index, at[0]).rows
+                trades[stream.venue_symbol] = self._find_state(index, at).rows
         for index in connection.streams:
-            stream, state = self._rows.streams[index], self._find_state(index, at[0])
+            stream, state = self._pair(index, at)
             traded = trades.get(stream.venue_symbol)
             if stream.channel not in {"book_change", "quote"} or traded is None or not state.rows or state.gap:
                 continue
@@ -226,41 +282,43 @@ class Lifecycle:
                 self.siblings[index] = traded
             elif traded - self.siblings.setdefault(index, traded) >= EVIDENCE_ROWS:
                 evidence = {"trades_meanwhile": traded - self.siblings[index]}
-                self._silence(name, connection, [index], at, evidence)
+                self._silence((name, connection), [index], state.seen_ns, at, evidence)
 
     def _silence(
-        self, name: str, connection: ConnectionState, streams: list[int], at: tuple[int, int], evidence: dict[str, Any]
+        self,
+        named: tuple[str, ConnectionState],
+        streams: list[int],
+        from_ns: int,
+        at: tuple[int, int],
+        evidence: dict[str, Any],
     ) -> None:
+        name, connection = named
         for index in streams:
-            stream, state = self._rows.streams[index], self._find_state(index, at[0])
-            if stream.channel == "book_change":
-                state.is_synced = False
-            self._ledger.open(stream, state, "silence", at, from_ns=connection.seen_ns, evidence=evidence)
-        self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, f"silence: {evidence}"))
+            stream, state = self._pair(index, at)
+            if stream.channel == "book_change" and state.rule.rule not in _DENSE:
+                state.is_synced = False  # ids would tell whether anything was missed
+            self._ledger.open(stream, state, "silence", at, from_ns=from_ns, evidence=evidence)
+        self._wish(connection, name, at, f"silence: {evidence}")
 
     # -- small parts --------------------------------------------------------------------------------------
 
-    def _add(self, source: Source, received_ns: int) -> ConnectionState:
-        connection = ConnectionState(source.venue, source.feed, received_ns, received_ns)
-        self.connections[source.connection] = connection
-        return connection
+    def _add(self, source: Source, received_ns: int) -> None:
+        self._rows.forget_connection(source.connection)
+        self.connections[source.connection] = ConnectionState(source.venue, source.feed, received_ns, received_ns)
+        self._choose_rules(source, received_ns)
 
-    def _list_orphans(self, connection: ConnectionState, received_ns: int) -> list[int]:
+    def _pair(self, index: int, at: tuple[int, int]) -> tuple[Stream, StreamState]:
+        return self._rows.streams[index], self._find_state(index, at)
+
+    def _list_orphans(self, connection: ConnectionState) -> list[int]:
         """Streams of the connection's feed that nobody carries: a recording that never said who subscribed what."""
-        return [
-            stream.index
-            for stream in self._rows.streams
-            if (stream.venue, stream.feed) == (connection.venue, connection.feed)
-            and stream.channel in CHANNELS
-            and not self._find_state(stream.index, received_ns).connections
-        ]
-
-    def adopt(self, stream: Stream, state: StreamState) -> None:
-        """Attach a stream that nobody subscribed on the tape to the newest connection of its feed."""
-        for name, connection in reversed(self.connections.items()):
-            if (connection.venue, connection.feed) == (stream.venue, stream.feed):
-                self.attach(stream, name, state)
-                return
+        orphans = []
+        for stream in self._rows.streams:
+            if (stream.venue, stream.feed) == (connection.venue, connection.feed) and stream.channel in CHANNELS:
+                state = self._find_state(stream.index, (connection.seen_ns, -1))
+                if not state.connections and state.seen_ns >= connection.opened_ns:
+                    orphans.append(stream.index)
+        return orphans
 
     def nobody(self, channel: str, source: Source) -> Stream:
         """Return the stream of rows that belong to no instrument."""
@@ -272,6 +330,10 @@ class Lifecycle:
         self._rows.plain.setdefault("connection", []).append(
             (stream.index, None, *at, source.connection, source.feed, name, meta)
         )
+
+
+_DENSE = ("step", "range", "chain")
+"""Rules whose ids tell what is missing."""
 
 
 def _forget_book(state: StreamState) -> None:

@@ -8,7 +8,7 @@ from truetape.decode.book import Book
 from truetape.venues import Venue
 from truetape.venues._contract import Continuity
 
-MISSING_RANGES_MAX = 64
+HOLES_MAX = 64
 RECENT_IDS_MAX = 4096
 BUFFER_UNSYNCED_MAX = 20_000
 BUFFER_SYNCED_MAX = 256
@@ -24,6 +24,17 @@ class Diff(msgspec.Struct, array_like=True):
     asks: list[Any]
 
 
+class Hole(msgspec.Struct, array_like=True):
+    """Ids that did not come, and the gap that says so."""
+
+    low: int
+    high: int
+    gap: str
+    from_ns: int
+    to_ns: int
+    reason: str
+
+
 class StreamState(msgspec.Struct):
     """One stream: last id, whether its book is whole, its open gap."""
 
@@ -31,6 +42,8 @@ class StreamState(msgspec.Struct):
     last: int | None = None
     seen_ns: int = 0
     """When its last row was received."""
+    exchange_us: int = 0
+    """Exchange time of its last row, where ids step by one."""
     rows: int = 0
     """Frames (books) or rows it has had."""
     is_synced: bool = False
@@ -39,9 +52,8 @@ class StreamState(msgspec.Struct):
     """False after a fetched snapshot until the first diff proved that it joins."""
     owner: str = ""
     """The connection whose ids count, when ids are connection-scoped."""
-    missing: list[tuple[int, int]] = []
-    missing_gaps: list[str] = []
-    """gap_id of each missing range."""
+    holes: list[Hole] = []
+    """Where ids step by one; the oldest are forgotten."""
     recent: dict[str, None] = {}
     buffer: list[Diff] = []
     book: Book | None = None
@@ -49,6 +61,8 @@ class StreamState(msgspec.Struct):
     """gap_id of the open gap."""
     gap_from_ns: int = 0
     gap_reason: str = ""
+    gap_missing: int | None = None
+    """Events known to be missing in the open gap."""
     gaps: int = 0
     """Gaps declared so far."""
     wished_ns: int = 0
@@ -67,7 +81,9 @@ class ConnectionState(msgspec.Struct):
     asked: int = 0
     acked: int = 0
     streams: list[int] = []
+    """Ascending."""
     silent: bool = False
+    wished_ns: int = 0
 
 
 def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from truetape.events.instrument import Instrument, Stream
+from truetape.events.schema import CHANNELS
 from truetape.events.wish import Wish
 
 
@@ -97,6 +98,32 @@ class Counter(NamedTuple):
     number: int
 
 
+HOLES_MAX = 64
+
+
+class Numbering(msgspec.Struct):
+    """How far a number that counts all frames of a connection has come."""
+
+    last: int
+    holes: list[tuple[int, int]] = []
+    """Numbers that did not come, first and last of each hole; the oldest holes are forgotten."""
+
+    def skip_to(self, number: int) -> None:
+        """Note that the numbers up to this one did not come."""
+        self.holes.append((self.last + 1, number - 1))
+        del self.holes[:-HOLES_MAX]
+        self.last = number
+
+    def fill(self, number: int) -> bool:
+        """Take a number that comes late; False when it is a repeat."""
+        for i, (low, high) in enumerate(self.holes):
+            if low <= number <= high:
+                self.holes[i : i + 1] = [h for h in ((low, number - 1), (number + 1, high)) if h[0] <= h[1]]
+                del self.holes[:-HOLES_MAX]
+                return True
+        return False
+
+
 class Rows:
     """Rows of every kind, not yet columns, with the streams and instruments they refer to."""
 
@@ -107,7 +134,12 @@ class Rows:
         self.plain: dict[str, list[PlainRow]] = {}
         self.acks: list[Ack] = []
         self.counters: list[Counter] = []
-        self.last_counters: dict[str, int] = {}
+        self.numberings: dict[str, Numbering] = {}
+        """Connection → how far its frames are numbered."""
+        self.repeats: list[int] = []
+        """Offsets of frames that repeat an earlier one of their connection."""
+        self.claims: dict[str, dict[str, str]] = {}
+        """Connection → what only one of its topics may be → the topic that is it."""
         self.is_urgent = False
         """Something was noted that must be judged before the next frame."""
         self.wishes: list[Wish] = []
@@ -124,8 +156,20 @@ class Rows:
         index = self._index.get(key)
         if index is None:
             index = self._index[key] = len(self.streams)
-            self.streams.append(Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, instrument.market, feed))
+            self.streams.append(
+                Stream(index, venue, channel, instrument.symbol, instrument.venue_symbol, instrument.market, feed)
+            )
         return self.streams[index]
+
+    def list_channels(self) -> list[tuple[str, list[Any]]]:
+        """List the rows of every channel, always in the same order."""
+        own: dict[str, list[Any]] = {"trade": self.trades, "book_change": self.books, "quote": self.quotes}
+        return [(kind, own[kind] if kind in own else self.plain.get(kind, [])) for kind in CHANNELS]
+
+    def forget_connection(self, name: str) -> None:
+        """Drop what is known of a connection that is no more."""
+        self.numberings.pop(name, None)
+        self.claims.pop(name, None)
 
     def find_depth(self, index: int) -> int | None:
         """Return the levels a side of a book stream is cut to, where its subscription told; null where nothing did."""
@@ -187,11 +231,22 @@ class Scribe:
 
     def count(self, connection: str, received_ns: int, offset: int, number: int) -> None:
         """Give the number that must step by one over all frames of this connection."""
-        last = self.rows.last_counters.get(connection)
-        self.rows.last_counters[connection] = number
-        if last is not None and number > last + 1:
-            self.rows.counters.append(Counter(connection, received_ns, offset, last, number))
+        numbering = self.rows.numberings.get(connection)
+        if numbering is None:
+            self.rows.numberings[connection] = Numbering(number)
+        elif number == numbering.last + 1:
+            numbering.last = number
+        elif number > numbering.last:
+            self.rows.counters.append(Counter(connection, received_ns, offset, numbering.last, number))
             self.rows.is_urgent = True
+            numbering.skip_to(number)
+        elif not numbering.fill(number):
+            self.rows.repeats.append(offset)
+            self.rows.is_urgent = True
+
+    def claim(self, connection: str, what: str, topic: str) -> str:
+        """Say which topic of a connection is to be something that can only be one; return the first that claimed it."""
+        return self.rows.claims.setdefault(connection, {}).setdefault(what, topic)
 
     def complain(self, feed: str, connection: str, received_ns: int, offset: int, code: int | None, text: str) -> None:
         """Record an error message of the venue's own as an `error` row."""

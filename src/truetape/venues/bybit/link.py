@@ -92,11 +92,9 @@ class Link:
 
     def claim_depth(self, symbol: str, depth: str) -> None:
         """Let one depth only become an instrument's book: changes of two would mix in one stream."""
-        claims = self.scribe.rows.memory.setdefault(f"bybit depth {self.feed}", {})
-        claim = claims.get(symbol)
-        if claim and claim[0] == self.connection and claim[1] != depth:
-            raise DecodeError(f"{symbol}: depth {depth} beside {claim[1]} on one connection, a book has one", "$.topic")
-        claims[symbol] = [self.connection, depth]
+        claimed = self.scribe.claim(self.connection, f"book {symbol}", depth)
+        if claimed != depth:
+            raise DecodeError(f"{symbol}: depth {depth} beside {claimed} on one connection, a book has one", "$.topic")
 
 
 Makers = Mapping[str, Callable[[Link, str], OnMessage]]

@@ -121,11 +121,9 @@ class Link:
 
     def claim_book(self, name: str, channel: str) -> None:
         """Let one channel only become an instrument's book: changes of two would mix in one stream."""
-        claims = self.scribe.rows.memory.setdefault(f"okx book {self.feed}", {})
-        claim = claims.get(name)
-        if claim and claim[0] == self.connection and claim[1] != channel:
-            raise DecodeError(f"{name}: {channel} beside {claim[1]} on one connection, a book has one", "$.arg.channel")
-        claims[name] = [self.connection, channel]
+        claimed = self.scribe.claim(self.connection, f"book {name}", channel)
+        if claimed != channel:
+            raise DecodeError(f"{name}: {channel} beside {claimed} on one connection, a book has one", "$.arg.channel")
 
 
 Makers = Mapping[str, Callable[[Link, str, str], OnMessage]]
