@@ -22,7 +22,8 @@ def say(message: msgspec.Struct) -> None:
 
 def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
     """Read the settings, do the work, say how it ended; exit code 2 for errors of ours, 3 for others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it is over
+    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and service managers signal the whole group
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when it is over
     try:
         counts = work(_read_begin())
     except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end

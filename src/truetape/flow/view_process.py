@@ -169,7 +169,7 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
             views.archive_one()
             views.compact_when_due()
             views.wait(0.1)
-        finishing = finishing or (not inbox.empty() and isinstance(inbox.get(), Finish))
+        finishing = finishing or _is_finishing(inbox, 0.0)  # it stays there, should the last commit fail
     views.commit()
     status = views.status()
     say(status)
