@@ -5,7 +5,9 @@ checksum covers the whole encoded message with the checksum's own eight digits t
 message is checked without decompressing it.
 
 In the file, venue, feed and connection are `utf8_view` columns: equal names are equal 16-byte views, which compress to
-nothing, where the ever growing offsets of plain utf8 cost 6 bytes a frame. Readers get `FRAME_SCHEMA`.
+nothing, where the ever growing offsets of plain utf8 cost 6 bytes a frame. Instead of the monotonic clock stands how far
+the wall clock is ahead of it, which hardly changes and so costs nothing (3.3 bytes a frame otherwise); null where a
+recording has no monotonic clock. Readers get `FRAME_SCHEMA`.
 """
 
 import struct
@@ -29,8 +31,16 @@ HEAD_SIZE_MAX = 64 * 1024
 """Largest message head taken for real; ours are about 900 bytes."""
 PLACEHOLDER = b"00000000"
 _NAMES = ("venue", "feed", "connection")
+_LEAD = pa.field("wall_lead_ns", pa.int64())
 SEGMENT_SCHEMA = pa.schema(
-    [pa.field(f.name, pa.string_view(), nullable=False) if f.name in _NAMES else f for f in FRAME_SCHEMA]
+    [
+        FRAME_SCHEMA.field("received_ns"),
+        _LEAD,
+        FRAME_SCHEMA.field("kind"),
+        *(pa.field(name, pa.string_view(), nullable=False) for name in _NAMES),
+        FRAME_SCHEMA.field("payload"),
+        FRAME_SCHEMA.field("meta"),
+    ]
 )
 """Columns as they lie in a segment file."""
 SCHEMA_MESSAGE: bytes = SEGMENT_SCHEMA.serialize().to_pybytes()
@@ -65,9 +75,10 @@ def build_batch(rows: Sequence[Row], sources: Sequence[Source]) -> pa.RecordBatc
     source, received, monotonic, kind, payload, meta = zip(*rows, strict=True)
     used, place = np.unique(np.array(source, np.int64), return_inverse=True)
     names = [sources[index] for index in used.tolist()]
+    received_ns = np.array(received, np.int64)
     columns = [
-        pa.array(received, pa.int64()),
-        pa.array(monotonic, pa.int64()),
+        pa.array(received_ns),
+        _lead(received_ns, np.array(monotonic, np.int64)),
         pa.array(kind, pa.uint8()),
         *(_repeat([name[column] for name in names], place) for column in range(3)),
         pa.array(payload, pa.binary()),
@@ -79,10 +90,28 @@ def build_batch(rows: Sequence[Row], sources: Sequence[Source]) -> pa.RecordBatc
 def pack_names(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Turn a batch of `FRAME_SCHEMA` into one of `SEGMENT_SCHEMA`, each name kept once."""
     columns = list(batch.columns)
+    columns[1] = _lead(columns[0].to_numpy(), columns[1].to_numpy())
     for column, name in enumerate(_NAMES, batch.schema.get_field_index(_NAMES[0])):
         coded = batch.column(name).dictionary_encode()
         columns[column] = _repeat(coded.dictionary.to_pylist(), coded.indices.to_numpy())
     return pa.RecordBatch.from_arrays(columns, schema=SEGMENT_SCHEMA)
+
+
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def _lead(received_ns: Integers, monotonic_ns: Integers) -> pa.Array:
+    """Return how far the wall clock is ahead of the monotonic one; null where there is none."""
+    unknown = monotonic_ns == 0
+    lead = np.where(unknown, 0, received_ns - monotonic_ns)
+    return pa.array(lead, mask=unknown if unknown.any() else None)
+
+
+def _monotonic(received: pa.Array, lead: pa.Array) -> pa.Array:
+    if not lead.null_count:
+        return pa.array(received.to_numpy() - lead.to_numpy())
+    known = lead.is_valid().to_numpy(zero_copy_only=False)
+    return pa.array(np.where(known, received.to_numpy() - lead.fill_null(0).to_numpy(), 0))
 
 
 def _repeat(names: list[str], place: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> pa.Array:
@@ -199,7 +228,13 @@ def read_batch(message: memoryview) -> pa.RecordBatch:
 
 def decode_batch(message: memoryview) -> pa.RecordBatch:
     """Decode one intact message to `FRAME_SCHEMA`."""
-    return read_batch(message).cast(FRAME_SCHEMA)
+    batch = read_batch(message)
+    received, lead, *rest = batch.columns
+    columns = [received, _monotonic(received, lead), *rest]
+    types = FRAME_SCHEMA.types
+    return pa.RecordBatch.from_arrays(
+        [column.cast(wanted) for column, wanted in zip(columns, types, strict=True)], schema=FRAME_SCHEMA
+    )
 
 
 def iter_payloads(batch: pa.RecordBatch) -> list[bytes]:
