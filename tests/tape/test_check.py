@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tapes import write_tape
 
-from truetape.tape import TapeSettings, list_segments, verify_tape
+from truetape.tape import TapeSettings, list_sealed, list_segments, verify_tape
 from truetape.tape.folder import segment_path
 
 
@@ -34,4 +34,12 @@ def test_an_open_tape_is_fine(tmp_path: Path) -> None:
     check = verify_tape(tmp_path)
     assert (check.ok, check.frames, check.segments) == (True, 10, 1)
     (info,) = list_segments(tmp_path)
-    assert (info.reason, info.count) == ("open", 10)
+    assert (info.reason, info.count, info.sha256) == ("open", 10, "")
+    assert list_sealed(tmp_path) == []
+
+
+def test_sealed_segments_are_listed_without_the_open_one(tmp_path: Path) -> None:
+    write_tape(tmp_path, [5, 5])
+    write_tape(tmp_path, [5], close=False)
+    assert [info.count for info in list_sealed(tmp_path)] == [10]
+    assert [bool(info.sha256) for info in list_segments(tmp_path)] == [True, False]

@@ -21,6 +21,7 @@ from truetape.flow.message import (
     read_from_child,
     write_line,
 )
+from truetape.sinks import split_spec
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 RESTARTS_MAX = 20
@@ -116,7 +117,8 @@ class Recording:
                     self.status.view = message
                     self._on_status(self.status)
                 case Failed(error=error, is_fatal=True):
-                    self.failure = error
+                    self.failure = self.status.trouble = error
+                    self._on_status(self.status)
                 case Failed(error=error):
                     self.status.trouble = error
                     self._on_status(self.status)
@@ -133,12 +135,14 @@ def _send(process: Process, message: msgspec.Struct) -> None:
 async def record(settings: Settings, on_status: OnStatus, duration_s: float | None = None) -> LiveStatus:
     """Record what the settings say until SIGINT or SIGTERM, or for so long; return the last status.
 
-    Raises ConfigError before anything starts when nothing would be recorded.
+    Raises ConfigError before anything starts when nothing would be recorded, or a sink is not known.
     """
     if not settings.venues:
         raise ConfigError(
             "venues: nothing to record (allowed: one section per venue); `truetape init` writes an example"
         )
+    for spec in settings.sinks:
+        split_spec(spec)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

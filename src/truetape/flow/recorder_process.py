@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 
 from truetape.collect import CollectorStatus, collect
+from truetape.collect.collector import load_venues
 from truetape.config import Settings
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
@@ -53,6 +54,7 @@ async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     wishes: asyncio.Queue[Wish] = asyncio.Queue(WISHES_MAX)
     record = settings.record
+    load_venues(settings)  # what is wrong there is told before there is a tape
     writer = open_writer(
         settings.tape,
         TapeSettings(segment_seconds=int(record.segment_seconds), segment_bytes_max=record.segment_bytes_max),

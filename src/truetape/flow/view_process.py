@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from truetape import clock
 from truetape.config import Settings
-from truetape.errors import SinkError
+from truetape.errors import SinkError, TapeError
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
 from truetape.flow.message import (
@@ -25,7 +25,7 @@ from truetape.flow.message import (
 from truetape.flow.view import View
 from truetape.lake import compact
 from truetape.sinks import open_sink
-from truetape.tape import archive_segment, find_folder, has_tape, list_segments, open_reader
+from truetape.tape import archive_segment, find_folder, has_tape, list_sealed, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
@@ -73,11 +73,15 @@ class Views:
         if not self._settings.deliver.archive:
             return
         lowest = min((view.committed for view in self._views), default=0)
-        for segment in list_segments(find_folder(self._settings.tape)):
-            if segment.first >= self._archived and segment.sha256 and segment.end <= lowest:
+        folder = find_folder(self._settings.tape)
+        for segment in list_sealed(folder):
+            if segment.first >= self._archived and segment.end <= lowest:
                 self._archived = segment.end
                 if segment.reason != "archived":
-                    archive_segment(find_folder(self._settings.tape), segment.first)
+                    try:
+                        archive_segment(folder, segment.first)
+                    except TapeError as error:  # it stays as it was: larger, and whole
+                        say(Failed(f"{error}; not archived", is_fatal=False))
                     return
 
     def compact_when_due(self) -> None:

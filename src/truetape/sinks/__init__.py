@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from truetape.errors import ConfigError
 from truetape.sinks._contract import Sink, Step, ignore_step
 
-__all__ = ["Sink", "list_examples", "list_sinks", "open_sink"]
+__all__ = ["Sink", "list_examples", "list_sinks", "open_sink", "split_spec"]
 
 
 def list_sinks() -> list[str]:
@@ -30,6 +30,14 @@ def open_sink(spec: str, tape_id: str, step: Step = ignore_step) -> Sink:
 
     `step` is called with a name after each thing the sink did to the disk.
     """
+    name, rest = split_spec(spec)
+    location, _, query = rest.partition("?")
+    sink: Sink = _load(name).connect(location, dict(parse_qsl(query, keep_blank_values=True)), tape_id, step)
+    return sink
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """Tell a sink's name from where it is, opening nothing; ConfigError when there is no such sink."""
     name, separator, rest = spec.partition(":")
     names = list_sinks()
     if name not in names:
@@ -37,9 +45,7 @@ def open_sink(spec: str, tape_id: str, step: Step = ignore_step) -> Sink:
         raise ConfigError(f"unknown sink {name!r} in {spec!r}; nearest is {nearest!r}; there are {', '.join(names)}")
     if not separator:
         raise ConfigError(f"sink {spec!r}: write it as one of {', '.join(_load(name).EXAMPLES)}")
-    location, _, query = rest.partition("?")
-    sink: Sink = _load(name).connect(location, dict(parse_qsl(query, keep_blank_values=True)), tape_id, step)
-    return sink
+    return name, rest
 
 
 def _load(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The tape: an append-only log of frames, exactly as they crossed the wire."""
 
 from truetape.tape.archive import archive_segment
-from truetape.tape.check import list_segments, verify_tape
+from truetape.tape.check import list_sealed, list_segments, verify_tape
 from truetape.tape.contract import (
     SegmentInfo,
     TapeCheck,
@@ -36,6 +36,7 @@ __all__ = [
     "find_writer",
     "has_tape",
     "iter_payloads",
+    "list_sealed",
     "list_segments",
     "open_reader",
     "open_writer",

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from truetape.errors import TapeError
 from truetape.tape.contract import SegmentInfo, TapeCheck, TapeProblem
 from truetape.tape.folder import check_identity, list_firsts, read_manifest, segment_path
@@ -18,8 +20,15 @@ def list_segments(folder: Path) -> list[SegmentInfo]:
     infos = []
     for first in list_firsts(folder):
         info = manifest.get(first)
-        infos.append(info or describe_segment(segment_path(folder, first), first, "open"))
+        infos.append(info or replace(describe_segment(segment_path(folder, first), first, "open"), sha256=""))
     return infos
+
+
+def list_sealed(folder: Path) -> list[SegmentInfo]:
+    """Return the sealed segments present, in order, without reading any of them."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    return [manifest[first] for first in list_firsts(folder) if first in manifest]
 
 
 def verify_tape(folder: Path) -> TapeCheck:
