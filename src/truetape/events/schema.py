@@ -4,103 +4,17 @@ Tables, sinks, dbt sources, docs and checks derive from these. A kind's columns 
 (who, when, where on the tape) followed by its own.
 """
 
-from enum import Enum
-
-import msgspec
-import pyarrow as pa
-
-
-class ColumnType(Enum):
-    """The few column types every store of ours shares."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    FLOAT = "float"
-    BOOLEAN = "boolean"
-    TIME = "time"
-    """Microseconds UTC: what Delta, Spark and PostgreSQL share."""
-    FLOATS = "floats"
-    """A list of floats, best level first."""
-
-
-_ARROW: dict[ColumnType, pa.DataType] = {
-    ColumnType.TEXT: pa.utf8(),
-    ColumnType.INTEGER: pa.int64(),
-    ColumnType.FLOAT: pa.float64(),
-    ColumnType.BOOLEAN: pa.bool_(),
-    ColumnType.TIME: pa.timestamp("us", tz="UTC"),
-    ColumnType.FLOATS: pa.list_(pa.float64()),
-}
-
-
-class Column(msgspec.Struct, frozen=True):
-    """One column of a kind."""
-
-    name: str
-    type: ColumnType
-    doc: str
-    required: bool = False
-    """Whether null is never legal."""
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """One event kind: its columns, what identifies a row, and how rows are laid out on disk."""
-
-    name: str
-    doc: str
-    own: tuple[Column, ...]
-    key: tuple[str, ...] = ("tape_offset", "tape_row")
-    sort: tuple[str, ...] = ("venue", "symbol", "received_at", "tape_offset", "tape_row")
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """All columns in table order: the common ones, then the kind's own."""
-        return COMMON + self.own
-
-    @property
-    def arrow(self) -> pa.Schema:
-        """The kind's table as an Arrow schema."""
-        return pa.schema([pa.field(c.name, _ARROW[c.type], nullable=not c.required) for c in self.columns])
-
-
-def _text(name: str, doc: str, *, required: bool = False) -> Column:
-    return Column(name, ColumnType.TEXT, doc, required)
-
-
-def _float(name: str, doc: str, *, required: bool = False) -> Column:
-    return Column(name, ColumnType.FLOAT, doc, required)
-
-
-def _integer(name: str, doc: str, *, required: bool = False) -> Column:
-    return Column(name, ColumnType.INTEGER, doc, required)
-
-
-def _time(name: str, doc: str, *, required: bool = False) -> Column:
-    return Column(name, ColumnType.TIME, doc, required)
-
-
-def _flag(name: str, doc: str, *, required: bool = True) -> Column:
-    return Column(name, ColumnType.BOOLEAN, doc, required)
-
-
-def _floats(name: str, doc: str) -> Column:
-    return Column(name, ColumnType.FLOATS, doc, True)
-
-
-COMMON: tuple[Column, ...] = (
-    _text("venue", "venue's name as in the configuration", required=True),
-    _text(
-        "symbol",
-        "instrument's name across venues: BTC-USDT, BTC-USDT-PERP, BTC-USD-260327-80000-C",
-        required=True,
-    ),
-    _text("venue_symbol", "the venue's own name of the instrument", required=True),
-    _time("exchange_at", "when it happened, by the venue's clock; null when the venue does not say"),
-    _time("received_at", "when the frame reached our socket, by our clock", required=True),
-    _time("available_at", "the first moment this row could have been used", required=True),
-    _integer("tape_offset", "offset of the frame on the tape", required=True),
-    _integer("tape_row", "position of the row within its frame, from 0", required=True),
-)
+from truetape.events.kind import COMMON as COMMON
+from truetape.events.kind import Column as Column
+from truetape.events.kind import ColumnType as ColumnType
+from truetape.events.kind import Kind as Kind
+from truetape.events.kind import flag_column as _flag
+from truetape.events.kind import float_column as _float
+from truetape.events.kind import floats_column as _floats
+from truetape.events.kind import integer_column as _integer
+from truetape.events.kind import text_column as _text
+from truetape.events.kind import time_column as _time
+from truetape.events.prediction import ORACLE_PRICE, OUTCOME_PRICE, POSITION, PREDICTION_MARKET, RESOLUTION
 
 _INEXACT = _flag("inexact", "a number of this row needs more than 15 digits: the tape has the exact text")
 
@@ -248,7 +162,9 @@ MARKET = Kind(
     "market",
     "An instrument's metadata as listed: append-only history.",
     (
-        _text("market_type", "spot, perpetual, future, option", required=True),
+        _text(
+            "market_type", "spot, perpetual, future, option; outcome (of a prediction market), oracle", required=True
+        ),
         _text("base", "base asset"),
         _text("quote", "quote currency"),
         _text("settle", "settlement currency"),
@@ -342,12 +258,14 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         TRADE, BOOK_CHANGE, BOOK_SNAPSHOT, QUOTE, TICKER, DERIVATIVE, FUNDING, LIQUIDATION, CANDLE,
-        MARKET, GAP, CONNECTION, QUARANTINE, DRIFT, ERROR,
+        MARKET, PREDICTION_MARKET, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
+        GAP, CONNECTION, QUARANTINE, DRIFT, ERROR,
     )
 }  # fmt: skip
 """Every kind by name, in the order docs and tables list them."""
 
 CHANNELS: tuple[str, ...] = (
     "trade", "book_change", "book_snapshot", "quote", "ticker", "derivative", "funding", "liquidation", "candle",
+    "oracle_price",
 )  # fmt: skip
 """Kinds that a venue can be asked to send."""
