@@ -120,6 +120,15 @@ def test_a_candle_over_a_gap_is_not_compared(good: Path) -> None:
     assert check(good, "candles_agree").verdict == "passed"
 
 
+def test_sums_of_trades_stand_in_for_trades_that_were_not_recorded(lake: Path) -> None:
+    write_rows(lake, "trade", [t | {"flag": "aggregate"} for t in good_trades()])
+    told = candle(60, 9000, (100, 102, 100, 102)) | {"volume": 60.0, "trades": 777}
+    write_rows(lake, "candle", [told])
+    assert check(lake, "candles_agree").verdict == "passed"
+    write_rows(lake, "candle", [told | {"tape_offset": 9001, "volume": 61.0}])
+    assert check(lake, "candles_agree").verdict == "failed"
+
+
 def test_silence_that_nobody_declared(lake: Path) -> None:
     rows = [trade(i * 0.1 + (90 if i > 300 else 0), i, 100) for i in range(600)]
     write_rows(lake, "trade", rows)

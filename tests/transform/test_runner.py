@@ -75,11 +75,12 @@ def test_narrow_bars_add_up_to_wide_ones(lake: Path) -> None:
     assert list(sums["1s"]) == list(sums["1m"]) == list(sums["1h"]), names
 
 
-def test_lost_state_costs_time_only(lake: Path) -> None:
+@pytest.mark.parametrize("left", ["{", '{"models": {}, "files": {}}', '{"format": 1}'])
+def test_lost_or_older_state_costs_time_only(lake: Path, left: str) -> None:
     write_rows(lake, "trade", [trade(i, i, 100) for i in range(1, 90)])
     build(lake)
     before = hash_gold(lake, "bars")
-    (lake / "_build" / "state.json").write_text("{")
+    (lake / "_build" / "state.json").write_text(left)
     assert build(lake).models[0].units == 1
     assert hash_gold(lake, "bars") == before
 

@@ -131,6 +131,8 @@ def _list_lanes(lake: Lake, coverage: list[Coverage], start: datetime, end: date
 def _read_candles(lake: Lake, coverage: list[Coverage]) -> list[Candles]:
     if "bars" not in {row["name"] for row in lake.sql("show tables").arrow().to_pylist()}:
         return []
+    if lake.sql("select count(*) as rows from bars").arrow()["rows"][0].as_py() == 0:
+        return []
     top = lake.sql(
         f"""
         select venue, symbol, sum(trades) as trades from bars

@@ -64,7 +64,12 @@ class _ModelState(msgspec.Struct):
     units: dict[str, str]
 
 
+_FORMAT = 2
+"""Of the state; another one is not read, and everything is built."""
+
+
 class _State(msgspec.Struct):
+    format: int
     models: dict[str, _ModelState] = {}
     files: dict[str, Index] = {}
     starts: dict[str, Starts] = {}
@@ -154,7 +159,7 @@ class _Plan(msgspec.Struct, frozen=True):
 def _build_models(
     lake: Path, work: Path, models: list[str], full: bool, variables: dict[str, Any]
 ) -> list[ModelResult]:
-    state = _State() if full else _load_state(work / "state.json")
+    state = _State(_FORMAT) if full else _load_state(work / "state.json")
     code = _hash_project(variables)
     kinds = {model: _find_kinds(model) for model in models}
     indexes: dict[str, Index] = {}
@@ -196,9 +201,10 @@ def _plan_model(
 def _load_state(path: Path) -> _State:
     """Read what the last build left; anything unreadable means: build everything."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_State)
+        state = msgspec.json.decode(path.read_bytes(), type=_State)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return _State()
+        return _State(_FORMAT)
+    return state if state.format == _FORMAT else _State(_FORMAT)
 
 
 def _save_state(path: Path, state: _State) -> None:

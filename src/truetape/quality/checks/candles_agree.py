@@ -12,17 +12,23 @@ _UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_00
 
 # Sums are made in another order than the venue's: the last digits may differ. Prices may not.
 _QUERY = """
-    with trades as (
-        select venue, symbol, epoch_us(coalesce(exchange_at, received_at)) as us, price, amount, received_at,
+    with source as (
+        -- Sums of executions stand in where the executions themselves were not recorded; they only lack the number.
+        select venue, symbol, count(*) filter (where flag is null) = 0 as is_summed from trade group by all
+    ),
+    trades as (
+        select venue, symbol, is_summed, epoch_us(coalesce(exchange_at, received_at)) as us, price, amount,
             epoch_us(coalesce(exchange_at, received_at))::hugeint * 9444732965739290427392
                 + coalesce(try_cast(trade_id as bigint), tape_offset * 65536 + tape_row) as place
-        from trade where flag is null or flag = 'liquidation'
+        from trade join source using (venue, symbol)
+        where flag is null or flag = 'liquidation' or (is_summed and flag = 'aggregate')
     ),
     span as (select venue, symbol, min(us) as first_us, max(us) as last_us from trades group by all),
     made as (
         select venue, symbol, us // {width} * {width} as open_us, arg_min(price, place) as open, max(price) as high,
-            min(price) as low, arg_max(price, place) as close, sum(amount) as volume, count(*) as trades
-        from trades group by all
+            min(price) as low, arg_max(price, place) as close, sum(amount) as volume,
+            case when not is_summed then count(*) end as trades
+        from trades group by venue, symbol, open_us, is_summed
     ),
     told as (
         select venue, symbol, epoch_us(open_at) as open_us, max_by(struct_pack(open, high, low, close, volume, trades,
@@ -31,7 +37,7 @@ _QUERY = """
     )
     select told.venue, told.symbol, make_timestamp(told.open_us)::timestamptz as at,
         make_timestamp(told.open_us + {width})::timestamptz as until, candle.tape_offset as tape_offset,
-        coalesce(candle.volume, 0) = 0 and coalesce(candle.trades, 0) = 0 and made.trades is null
+        coalesce(candle.volume, 0) = 0 and coalesce(candle.trades, 0) = 0 and made.open is null
         or coalesce(
             candle.open = made.open and candle.high = made.high and candle.low = made.low
             and candle.close = made.close and coalesce(candle.trades = made.trades, true)

@@ -111,14 +111,14 @@ select
     ) as available_at,
     coalesce(blind.gap_seconds, 0) as gap_seconds,
     blind.gap_seconds is null
-    and bar.open_us >= trade_start.start_us
+    and coalesce(bar.open_us >= trade_start.start_us, false)
     and make_timestamp(bar.open_us + bar.width_us)::timestamptz <= unit.heard_at as is_complete,
     unit.date
 from bar
 inner join {{ source('build', 'unit') }} as unit
     on unit.venue = bar.venue
     and unit.date = make_timestamp(bar.open_us)::date
-inner join {{ ref('trade_start') }} as trade_start
+left join {{ ref('trade_start') }} as trade_start
     on trade_start.venue = bar.venue
     and trade_start.symbol = bar.symbol
 left join blind
