@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -147,6 +149,7 @@ class Server:
     """Answers to hand out first, to handshakes and requests alike."""
     requests: list[str] = field(default_factory=list)
     sent: int = 0
+    tls: ssl.SSLContext | None = None
 
     async def handle_socket(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path)
@@ -190,10 +193,10 @@ async def run_server(server: Server) -> AsyncIterator[Server]:
     app.router.add_post("/fake.test/{rest:.*}", server.handle_listing)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server.tls)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    server.url = f"http://127.0.0.1:{port}"
+    server.url = f"{'https' if server.tls else 'http'}://127.0.0.1:{port}"
     try:
         yield server
     finally:
@@ -215,4 +218,21 @@ def new_venue() -> Callable[..., Venue]:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     async with run_server(Server()) as running:
+        yield running
+
+
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
+
+
+@pytest.fixture
+def trust() -> ssl.SSLContext:
+    """Trust the certificate of `secure_server`, which nobody else signed."""
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
+
+
+@pytest.fixture
+async def secure_server() -> AsyncIterator[Server]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(CERTIFICATE)
+    async with run_server(Server(tls=tls)) as running:
         yield running

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -16,8 +18,9 @@ from truetape.collect import CollectorStatus, collect
 from truetape.collect.connection import Tuning
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
+from truetape.collect.socket import SocketOptions, open_socket
 from truetape.config import RecordSettings, Settings, VenueSettings
-from truetape.errors import Refused, TapeError, TapeLocked
+from truetape.errors import Refused, TapeError, TapeLocked, VenueUnreachable
 from truetape.tape import open_reader, open_writer, verify_tape
 from truetape.tape.frame import Frame, FrameKind, Source
 from truetape.venues._contract import Rest
@@ -47,13 +50,13 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def collecting(folder: Path, venue: Any, url: str, **more: Any) -> AsyncIterator[None]:
+async def collecting(folder: Path, venue: Any, url: str, tuning: Tuning = TUNING, **more: Any) -> AsyncIterator[None]:
     """Collect onto a tape in `folder`; what is wrong with it afterwards fails the test."""
     writer, stop = open_writer(folder), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                collect(settings_for(url), writer, None, stop, venues={"fake": venue}, tuning=TUNING, **more)
+                collect(settings_for(url), writer, None, stop, venues={"fake": venue}, tuning=tuning, **more)
             )
             yield
             stop.set()
@@ -159,7 +162,7 @@ async def test_full_disk_ends_with_one_line_and_a_whole_tape(
     line = str(caught.value)
     assert "\n" not in line
     assert str(folder) in line
-    assert all(socket.closed for socket in server.sockets)
+    await until(lambda: all(socket.closed for socket in server.sockets))
     check = verify_tape(folder)
     assert check.ok
     assert check.frames > 500
@@ -203,3 +206,32 @@ async def test_retry_after_is_honoured(tmp_path: Path, new_venue: Any, server: A
         or (frame.kind == FrameKind.EVENT and json.loads(frame.meta)["event"] in {"connect_failed", "opened"})
     ]  # fmt: skip
     assert moments[1] - moments[0] >= 0.4e9
+
+
+async def test_certificate_that_is_trusted_is_recorded_from(
+    tmp_path: Path, new_venue: Any, secure_server: Any, trust: ssl.SSLContext
+) -> None:
+    tuning = msgspec.structs.replace(TUNING, socket=SocketOptions(trust=trust))
+    async with collecting(tmp_path / "tape", new_venue(), secure_server.url, tuning):
+        await until(lambda: secure_server.received and secure_server.received[0])
+        await until(lambda: b'{"ack": 1}' in [frame.payload for frame in read_frames(tmp_path / "tape")])
+    (opened,) = list_events(tmp_path / "tape", "opened")
+    assert opened["via"] == secure_server.url.replace("https", "wss") + "/fake.test/ws"
+
+
+async def test_certificate_that_nobody_trusts_is_refused(tmp_path: Path, new_venue: Any, secure_server: Any) -> None:
+    async with collecting(tmp_path / "tape", new_venue(), secure_server.url):
+        await until(lambda: list_events(tmp_path / "tape", "request_failed"))
+    assert not secure_server.requests
+    assert "certificate verify failed" in list_events(tmp_path / "tape", "request_failed")[0]["error"]
+
+
+async def test_socket_verifies_certificate_and_name(secure_server: Any, trust: ssl.SSLContext) -> None:
+    url = secure_server.url.replace("https", "wss") + "/fake.test/ws"
+    with pytest.raises(VenueUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        await open_socket(url, lambda row: None, 0, SocketOptions())
+    with pytest.raises(VenueUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        await open_socket(url.replace("127.0.0.1", "localhost"), lambda row: None, 0, SocketOptions(trust=trust))
+    assert not secure_server.requests
+    socket = await open_socket(url, lambda row: None, 0, SocketOptions(trust=trust))
+    await socket.close("shutdown")

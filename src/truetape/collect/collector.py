@@ -54,7 +54,9 @@ class Collector:
         self._status_interval_s = tuning.status_interval_s
         limits = msgspec.structs.replace(tuning.socket, frame_bytes_max=settings.record.frame_bytes_max)
         tuning = msgspec.structs.replace(tuning, socket=limits)
-        http = http or HttpOptions(body_bytes_max=settings.record.frame_bytes_max, decide=tuning.decide)
+        http = http or HttpOptions(
+            body_bytes_max=settings.record.frame_bytes_max, decide=tuning.decide, trust=tuning.socket.trust
+        )
         self._venues = {
             name: VenueCollector(venues[name], chosen, recorder, tuning, http)
             for name, chosen in settings.venues.items()

@@ -1,6 +1,7 @@
 """Requests over HTTP, paced by the venue's rules; every request, answer and failure goes onto the tape."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import aiohttp
@@ -51,6 +52,8 @@ class HttpOptions(msgspec.Struct, frozen=True):
     attempts_max: int = 5
     """Tries of one request, the first included."""
     decide: Decide = decide
+    trust: ssl.SSLContext | None = None
+    """Whom to trust as a venue; null: the certificate authorities this machine trusts."""
 
 
 class Http:
@@ -118,7 +121,8 @@ class Http:
         if self._session is None:
             raise RuntimeError("Http is used outside `async with`")
         url = rewrite_url(ask.url, self._override)
-        async with self._session.request(ask.method, url, data=ask.body or None) as response:
+        trust = self._options.trust or True  # True: verify, against what this machine trusts
+        async with self._session.request(ask.method, url, data=ask.body or None, ssl=trust) as response:
             body = bytearray()
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
                 body += piece

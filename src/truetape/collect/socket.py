@@ -57,6 +57,8 @@ class SocketOptions(msgspec.Struct, frozen=True):
     read_buffer_bytes: int = 256 * 1024
     """What one read may take; grows with the largest message."""
     is_deflate_offered: bool = True
+    trust: ssl.SSLContext | None = None
+    """Whom to trust as a venue; null: the certificate authorities this machine trusts."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -285,7 +287,7 @@ async def open_socket(
             _, listener = await ws_connect(
                 make,
                 url,
-                ssl_context=_trust() if url.startswith("wss:") else None,
+                ssl_context=options.trust or _trust() if url.startswith("wss:") else None,
                 websocket_handshake_timeout=options.handshake_timeout_s,
                 logger_name=_log,
                 enable_auto_pong=False,  # a ping is a sign of life that we must see
