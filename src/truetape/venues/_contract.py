@@ -65,6 +65,8 @@ class Feed(msgspec.Struct, frozen=True):
     """Messages to send first, before subscriptions."""
     dates: tuple[date, date | None] = (date(2017, 1, 1), None)
     """From when until when the venue served this feed; live uses open-ended ones only."""
+    needs_key: str = ""
+    """What the venue wants of us on connecting, credentials and all; empty: nothing."""
 
 
 Rule = Literal["none", "window", "monotone", "step", "range", "chain"]

@@ -1,0 +1,142 @@
+"""Kalshi: yes-or-no markets in dollars, over one signed socket and public REST answers.
+
+A market is two outcomes, `TICKER:Yes` and `TICKER:No`, each with a whole book: a bid for one is an offer of the other.
+Changes of levels become what a level holds; a trade is one row, told of Yes. Documented at https://docs.kalshi.com.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from urllib.parse import quote, urlsplit
+from weakref import WeakSet
+
+import msgspec
+
+from truetape.errors import DecodeError
+from truetape.events.instrument import Instrument
+from truetape.events.rows import Response, Scribe
+from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues.kalshi.link import Link
+from truetape.venues.kalshi.market import MARKET, NAME, find_next_page, name_instrument, read_listing
+from truetape.venues.kalshi.rest import respond
+
+FEED = "public"
+REST_URL = "https://api.elections.kalshi.com/trade-api/v2"
+SOCKET_PATH = "/trade-api/ws/v2"
+
+_TOPICS = {
+    "book_change": "orderbook_delta",
+    "trade": "trade",
+    "quote": "ticker",
+    "ticker": "ticker",
+    "derivative": "ticker",
+}
+_OF_BOTH = frozenset({"book_change", "quote"})
+"""Channels told of both outcomes; the others are told of Yes alone."""
+
+
+class _Decoder:
+    """Decodes the socket's frames and REST answers."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        self._scribe = scribe
+        self._links: WeakSet[Link] = WeakSet()
+
+    def open(self, feed: str, connection: str) -> OnMessage:
+        """Return the handler of one connection's messages."""
+        if feed != FEED:
+            raise DecodeError(f"feed {feed!r} is not known (allowed: {FEED})", "feed")
+        return Link(self._scribe, feed, connection).decode
+
+    def respond(self, response: Response) -> bool:
+        """Decode a REST answer."""
+        return respond(self._scribe, response)
+
+
+def write_signed_text(method: str, path: str, timestamp_ms: int) -> bytes:
+    """Return what a key must sign (RSA-PSS, SHA-256) for one request or handshake; the path goes without its query."""
+    return f"{timestamp_ms}{method}{path.partition('?')[0]}".encode()
+
+
+def list_topics(feed: Feed, channel: str, instrument: Instrument) -> tuple[str, ...]:
+    """Name what to subscribe as `channel:ticker`; both outcomes share a topic."""
+    ticker, _, outcome = instrument.venue_symbol.rpartition(":")
+    is_told = outcome == "Yes" or (outcome == "No" and channel in _OF_BOTH)
+    return (f"{_TOPICS[channel]}:{ticker}",) if channel in _TOPICS and is_told else ()
+
+
+def group_topic(feed: Feed, topic: str) -> str:
+    """Group by channel: a message then makes one subscription, numbered on its own."""
+    return topic.partition(":")[0]
+
+
+def subscribe(feed: Feed, topics: Sequence[str], request: int) -> bytes:
+    """Make a subscribe message of one channel and many markets."""
+    channels = {topic.partition(":")[0] for topic in topics}
+    if len(channels) != 1:
+        raise ValueError(f"a subscribe message takes one channel, got {', '.join(sorted(channels))}")
+    tickers = [topic.partition(":")[2] for topic in topics]
+    params = {"channels": sorted(channels), "market_tickers": tickers}
+    return msgspec.json.encode({"id": request, "cmd": "subscribe", "params": params})
+
+
+def unsubscribe(feed: Feed, topics: Sequence[str], request: int) -> bytes:
+    """Ask what is subscribed: the venue lets go of subscription ids only, which its answers tell and topics do not."""
+    return msgspec.json.encode({"id": request, "cmd": "list_subscriptions"})
+
+
+def find_feed(url: str) -> str | None:
+    """Tell the feed by host and path; there are several hosts."""
+    parts = urlsplit(url)
+    is_ours = (parts.hostname or "").endswith((".kalshi.com", ".kalshi.co"))
+    return FEED if is_ours and parts.path.startswith("/trade-api/") else None
+
+
+def name_book_url(ticker: str) -> str:
+    """Return the address of a market's book, to compare with."""
+    return f"{REST_URL}/markets/{quote(ticker)}/orderbook"
+
+
+def name_market_url(ticker: str) -> str:
+    """Return the address of one market, to follow it to its result."""
+    return f"{REST_URL}/markets/{quote(ticker)}"
+
+
+VENUE = Venue(
+    name=NAME,
+    title="Kalshi",
+    feeds=(
+        Feed(
+            FEED,
+            MARKET,
+            f"wss://api.elections.kalshi.com{SOCKET_PATH}",
+            tuple(_TOPICS),
+            # The venue pings every 10 s.
+            Heartbeat(interval_s=20.0),
+            Limits(topics_per_connection_max=600, topics_per_message_max=200, message_bytes_max=32_000),
+            silence_s=40.0,
+            dates=(date(2026, 3, 1), None),
+            needs_key=(
+                "KALSHI-ACCESS-KEY, -TIMESTAMP (milliseconds) and -SIGNATURE: base64 of RSA-PSS (SHA-256, salt as long as "
+                "the digest) over what write_signed_text makes"
+            ),
+        ),
+    ),
+    rest=Rest(weight_per_minute_max=600, ban_statuses=(429,), ban_default_s=5.0),
+    # Combinations of other markets (multivariate) are made by the thousand and left out.
+    listings=(Listing(MARKET, f"{REST_URL}/markets?limit=1000&status=open&mve_filter=exclude"),),
+    continuity=(
+        Continuity("trade", "window"),
+        # Numbers step by one within a subscription, which carries many markets: the decoder watches them, for its
+        # sums are worth nothing after a hole.
+        Continuity("book_change", "none", recovery="reconnect", is_connection_scoped=True),
+    ),
+    make_decoder=_Decoder,
+    read_listing=read_listing,
+    name_instrument=name_instrument,
+    list_topics=list_topics,
+    subscribe=subscribe,
+    unsubscribe=unsubscribe,
+    find_feed=find_feed,
+    group_topic=group_topic,
+    find_next_page=find_next_page,
+)
