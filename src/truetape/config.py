@@ -122,6 +122,11 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     return parse_settings(text, str(path), os.environ if environ is None else environ)
 
 
+def load_defaults() -> Settings:
+    """Return the built-in settings with what the environment overrides."""
+    return parse_settings("", "environment", os.environ)
+
+
 def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:
     """Read settings from YAML text; `origin` names it in errors."""
     try:

@@ -6,8 +6,10 @@ Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 internal.
 import difflib
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
+from typing import Any
 
 import click
 
@@ -41,6 +43,15 @@ class Commands(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of our output that went away (`| head`) is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python would complain at exit about what it can no longer write.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="truetape")
@@ -54,7 +65,7 @@ def cli() -> None:
 def main() -> None:
     """Run a command; every error is one line and an exit code."""
     try:
-        sys.exit(cli.main([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False))
+        sys.exit(cli.main([a for a in sys.argv[1:] if a != "--debug"], "truetape", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
@@ -71,9 +82,6 @@ def main() -> None:
     except TruetapeError as error:
         click.echo(f"truetape: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away; Python would complain again at exit
-        sys.exit(0)
     except OSError as error:
         if "--debug" in sys.argv:
             raise

@@ -18,11 +18,11 @@ lake_option = click.option("--lake", help="Folder of the lake; default: the one 
 
 
 def read_settings(path: Path) -> "Settings":
-    """Read the settings file; built-in defaults when the default file does not exist."""
-    from truetape.config import Settings, load_settings
+    """Read the settings file; built-in defaults and the environment when the default file does not exist."""
+    from truetape.config import load_defaults, load_settings
 
     if not path.exists() and path == Path("truetape.yaml"):
-        return Settings()
+        return load_defaults()
     return load_settings(path)
 
 

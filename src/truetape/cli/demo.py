@@ -6,7 +6,8 @@ import click
 
 
 @click.command("demo")
-@click.option("--to", "folder", default="demo", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--to", "folder", default="demo", show_default=True, help="Folder to put everything into.",
+              type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="How long to record.")
 @click.option("--rate", default=60.0, show_default=True, help="Market events per second and symbol.")
 @click.option("--seed", default=1, show_default=True, help="Of the fake markets.")

@@ -11,8 +11,8 @@ from truetape.cli._options import config_option, find_lake, lake_option
 @click.argument("kind")
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path, dir_okay=False),
               help="File to write: .parquet, .csv, .csv.gz, .jsonl or .arrow.")  # fmt: skip
-@click.option("--venue")
-@click.option("--symbol")
+@click.option("--venue", help="Only rows of this venue.")
+@click.option("--symbol", help="Only rows of this instrument (BTC-USDT).")
 @click.option("--start", help="First receive time, inclusive (ISO 8601, UTC).")
 @click.option("--end", help="Receive time to stop before.")
 @lake_option

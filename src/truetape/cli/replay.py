@@ -24,8 +24,13 @@ def command(
     speed: float | None, sinks: tuple[str, ...], config_path: Path,
 ) -> None:  # fmt: skip
     """Decode the tape again as if it were live: print rows as JSON lines, or build sinks anew."""
+    from truetape.errors import ConfigError
+    from truetape.events.schema import KINDS
     from truetape.flow import deliver, pace, replay
 
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ConfigError(f"--kind {kind!r}: unknown (allowed: {', '.join(KINDS)})")
     path = find_tape(tape, config_path)
     if sinks:
         for result in deliver(path, sinks):

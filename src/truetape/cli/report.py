@@ -8,8 +8,9 @@ from truetape.cli._options import config_option, find_lake, lake_option
 
 
 @click.command("report")
-@click.option("--to", "folder", default="report", show_default=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--title", default="truetape report", show_default=True)
+@click.option("--to", "folder", default="report", show_default=True, help="Folder to write into.",
+              type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
+@click.option("--title", default="truetape report", show_default=True, help="Head of the page.")
 @lake_option
 @config_option
 def command(folder: Path, title: str, lake: str | None, config_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""init, config, doctor: settings, and what is said when they are wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import Run
+
+VENUE = "venues: {binance: {instruments: [BTC-USDT]"
+
+
+def test_init_writes_what_config_shows(truetape: Run, tmp_path: Path) -> None:
+    assert truetape("init").code == 0
+    shown = truetape("config", "show", "--json").json
+    assert shown["tape"] == "data/tape"
+    assert shown["venues.binance.instruments"] == ["BTC-USDT", "ETH-USDT"]
+    assert set(yaml.safe_load((tmp_path / "truetape.yaml").read_text())) == {"tape", "sinks", "venues"}
+
+
+def test_init_does_not_replace_settings(truetape: Run, refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text("tape: mine\n")
+    assert "--force" in refused("init")
+    assert (tmp_path / "truetape.yaml").read_text() == "tape: mine\n"
+    assert truetape("init", "--force").code == 0
+
+
+def test_without_a_file_the_defaults_hold(truetape: Run) -> None:
+    done = truetape("config", "show", env={"TRUETAPE__RECORD__FSYNC_INTERVAL_MS": "50"})
+    assert done.code == 0
+    assert "record.fsync_interval_ms: 50" in done.out
+
+
+def test_schema_is_json(truetape: Run) -> None:
+    schema = truetape("config", "schema").json
+    assert "$ref" in schema or "properties" in schema
+
+
+def test_doctor(truetape: Run) -> None:
+    truetape("init")
+    done = truetape("doctor", "--json")
+    findings = {finding["what"]: finding for finding in done.json}
+    assert {"python", "settings", "disk", "venue binance"} <= set(findings)
+    assert done.code == (0 if all(finding["ok"] for finding in done.json) else 1)
+
+
+def test_doctor_finds_a_wrong_setting(truetape: Run, tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text(VENUE + "}, binnace: {instruments: [all]}}\n")
+    done = truetape("doctor", "--json")
+    assert done.code == 1
+    assert any("did you mean binance" in finding["detail"] for finding in done.json if not finding["ok"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tapes: x", ["tapes", "did you mean tape"]),
+        (VENUE + ", chanels: [trade]}}", ["venues.binance.chanels", "did you mean channels"]),
+        ("record: {fsync_interval_ms: soon}", ["record.fsync_interval_ms", "soon"]),
+        ("record: {fsync_interval_ms: -1}", ["record.fsync_interval_ms", "-1"]),
+        ("log: {level: loud}", ["log.level", "loud"]),
+        ("sinks: lake:x", ["sinks"]),
+        ("- a list", ["list"]),
+        ("tape: [", ["line 2"]),
+        (VENUE + ", url: 'ftp://x'}}", ["venues.binance.url", "http://"]),
+    ],
+)
+def test_wrong_settings_are_one_line(refused: Callable[..., str], tmp_path: Path, text: str, says: list[str]) -> None:
+    (tmp_path / "truetape.yaml").write_text(text + "\n")
+    line = refused("config", "show")
+    assert "truetape.yaml" in line or "venues." in line
+    for part in says:
+        assert part in line
+
+
+@pytest.mark.parametrize("command", [["config", "show"], ["record"], ["status"], ["sql", "select 1"], ["verify"]])
+def test_a_missing_settings_file_is_named(refused: Callable[..., str], command: list[str]) -> None:
+    assert "other.yaml" in refused(*command, "--config", "other.yaml")
+
+
+def test_unwritable_folder(refused: Callable[..., str]) -> None:
+    assert "/proc/nobody" in refused("init", "/proc/nobody/may")
+
+
+def test_passwords_are_not_shown(truetape: Run, tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text(
+        VENUE + ', url: "http://me:s3cret@127.0.0.1:1"}}\nsinks: ["postgres://me:s3cret@db/x"]\n'
+    )
+    for arguments in (["config", "show"], ["config", "show", "--json"], ["doctor"], ["doctor", "--json"]):
+        done = truetape(*arguments, env={"MY_API_KEY": "s3cret"})
+        assert "s3cret" not in done.out + done.err
+    assert json.loads(truetape("config", "show", "--json").out)["venues.binance.url"] == "http://…@127.0.0.1:1"
