@@ -221,7 +221,7 @@ def _name_unit(unit: Unit) -> str:
 def _hash_project(variables: dict[str, Any]) -> str:
     digest = hashlib.sha256(repr(sorted(variables.items())).encode())
     for path in sorted(PROJECT.rglob("*")):
-        if path.suffix in {".sql", ".yml"}:
+        if path.suffix == ".sql" or path.name == "dbt_project.yml":  # what changes rows, not what describes them
             digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
