@@ -174,6 +174,25 @@ async def test_read_only_disk_starts_nothing(small_disk: Callable[..., Path]) ->
         open_writer(folder)
 
 
+async def test_tape_that_cannot_be_written_is_found_before_anyone_is_asked(
+    small_disk: Callable[..., Path], new_venue: Any, server: Any
+) -> None:
+    disk = small_disk("-t", "tmpfs", "-o", "size=64k", "tmpfs")
+    writer = open_writer(disk / "tape")
+    (disk / "ballast").write_bytes(bytes(8192))
+    with suppress(OSError), (disk / "ballast").open("ab", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    with pytest.raises(TapeError, match="No space left on device"):
+        await collect(
+            settings_for(server.url), writer, None, asyncio.Event(), venues={"fake": new_venue()}, tuning=TUNING
+        )
+    assert not server.requests
+    with suppress(TapeError):
+        writer.close()
+    assert verify_tape(disk / "tape").ok
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("at", ["listing", "handshake"])
 async def test_refusal_is_one_line_that_names_the_setting(

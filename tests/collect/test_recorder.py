@@ -52,11 +52,13 @@ async def test_frames_arrive_in_order_between_started_and_stopped(tape: Any) -> 
 
 async def test_few_frames_wait_for_more_but_not_for_ever(tape: Any) -> None:
     async with recording(tape, flush_interval_idle_ms=60_000, tick_seconds=60) as recorder:
+        await recorder.begun.wait()
+        assert tape.events("started")  # at once
         source = recorder.register(Source("v", "f", "one"))
-        for number in range(FLUSH_FRAMES - 2):  # with `started` one less than enough
+        for number in range(FLUSH_FRAMES - 1):
             recorder.take((source, number, 0, 0, b"x", ""))
         await asyncio.sleep(0.05)
-        assert not tape.frames
+        assert not tape.payloads()
         recorder.take((source, 99, 0, 0, b"last", ""))
         await tape.until(lambda: tape.payloads())
         assert tape.payloads()[-1] == b"last"

@@ -25,7 +25,7 @@ from truetape.tape.contract import TapeWriter
 from truetape.venues import load_venue
 from truetape.venues._contract import Venue
 
-WISH_REPEAT_S = 5.0
+WISH_REPEAT_S = 1.0
 """The same wish within this time is granted once."""
 WISHES_MAX = 1000
 """Wishes remembered, and resubscriptions under way; more are dropped, and an event says so."""
@@ -239,6 +239,7 @@ async def collect(
         with tune_interpreter():
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run())
+                await recorder.begun.wait()
                 await _run_above(recorder, collector.run(stop, wishes, on_status))
     except* Fatal as errors:
         raise find_error(errors) from None

@@ -101,6 +101,8 @@ class Recorder:
         """Frames taken at which whoever writes wants to be woken."""
         self._pending = asyncio.Event()
         self._closing = asyncio.Event()
+        self.begun = asyncio.Event()
+        """The tape has its first frame: it can be written, and what the first batch alone costs (0.3 s) is paid."""
         self._reason = ""
         self._is_dirty = False
         self._taken = 0
@@ -215,6 +217,8 @@ class Recorder:
                 raise
 
     async def _write_always(self) -> None:
+        await self._write_held()
+        self.begun.set()
         while not self._closing.is_set():
             await self._pending.wait()
             await self._gather_batch()
