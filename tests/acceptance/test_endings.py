@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from truetape.errors import TapeError
 from truetape.lake import Lake
 from truetape.tape import find_writer, list_segments, open_reader, verify_tape
 
@@ -41,7 +42,7 @@ def record(stage: Any, url: str, config: Path, name: str = "record") -> Any:
 def count_frames(tape: Path) -> int:
     try:
         reader = open_reader(tape)
-    except Exception:  # not there yet
+    except TapeError:  # not there yet
         return 0
     try:
         return reader.end
@@ -229,7 +230,7 @@ def find_free_port() -> int:
 
 
 WRONG = {
-    "binnance": ("  binnance: {instruments: [BTC-USDT]}\n", {}, "'binance'"),
+    "binnance": ("  binnance: {instruments: [BTC-USDT]}\n", {}, "did you mean binance?"),
     "channel": ("  binance: {instruments: [BTC-USDT], channels: [trades]}\n", {}, "trade"),
     "sink": (VENUES, {"sinks": '["lak:there"]'}, "'lake'"),
     "key": (VENUES, {"recrod": "{}"}, "did you mean record?"),

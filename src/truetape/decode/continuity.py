@@ -26,6 +26,8 @@ from truetape.venues import load_venue
 
 WISH_AGAIN_NS = 5_000_000_000
 """A wish that was not answered is made again after this time of the tape."""
+WISH_ANSWERED_NS = 1_500_000_000
+"""A wish that was answered may be made again after this time: longer than the collector takes two for one."""
 EPOCH_NS = 60_000_000_000
 """Frames received so much earlier than what came before are another recording, not a clock that was put right."""
 RESTART_US = 5_000_000
@@ -397,6 +399,7 @@ class Continuity:
         state.is_synced = True
         state.is_joined = True
         state.book = None
+        state.wished_ns = row[2] - WISH_AGAIN_NS + WISH_ANSWERED_NS
         self._close(state, row, {"snapshot": row[7]})
         return True
 
@@ -408,16 +411,15 @@ class Continuity:
         spot = state.rule.splice == "spot"
         later = [d for d in state.buffer if d.last is not None and (d.last > snapshot if spot else d.last >= snapshot)]
         if later and not _joins(later[0], snapshot, spot=spot):
-            if state.is_synced:
-                return None  # the book is whole without it
-            state.wished_ns = 0
-            self._wish(state, row, "snapshot older than the buffered changes")
+            if not state.is_synced:  # older than the buffered changes
+                state.wished_ns = row[2] - WISH_AGAIN_NS + WISH_ANSWERED_NS
             return None
         bids, asks = _merge(row[9], [d.bids for d in later]), _merge(row[10], [d.asks for d in later])
         state.is_joined = bool(later)
         state.last = later[-1].last if later else snapshot
         state.is_synced = True
         state.book = None
+        state.wished_ns = row[2] - WISH_AGAIN_NS + WISH_ANSWERED_NS
         if not state.rule.is_connection_scoped:
             state.owner = row[4]
         self._close(state, row, {"snapshot": snapshot, "joined": len(later)})
