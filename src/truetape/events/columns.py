@@ -79,7 +79,7 @@ def _row_in_frame(offset: Integers) -> Integers:
     """Number rows of equal offset from 0; equal offsets stand together."""
     position = np.arange(len(offset), dtype=np.int64)
     starts = np.empty(len(offset), dtype=bool)
-    starts[0] = True
+    starts[:1] = True  # a take may hold book frames without any level
     np.not_equal(offset[1:], offset[:-1], out=starts[1:])
     return position - np.maximum.accumulate(np.where(starts, position, 0))
 
