@@ -10,7 +10,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[transform,report,frames]' --group test --group lint --group docs
+		--build-constraint constraints.txt --editable '.[transform,report,frames]' --group test --group lint --group docs
 	touch $@
 
 setup: $(VENV)/.made  ## make the environment
@@ -43,7 +43,11 @@ bench: $(VENV)/.made  ## measure, beside other tools, and write docs/benchmarks.
 soak: $(VENV)/.made  ## kills and chaos for minutes; results go into docs/soak.md
 	$(BIN)/python -m pytest -q -m soak
 
-ci: lint types docs-check test
+# What CI runs (.ci/run): everything, `make test` as the README has it included, in an environment made from nothing.
+CI_VENV := build/ci-venv
+ci:
+	rm -rf $(CI_VENV)
+	$(MAKE) VENV=$(CI_VENV) lint types docs-check test
 
 clean:
 	rm -rf $(VENV) build site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
