@@ -80,7 +80,9 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How truetape talks while it runs."""
 
     format: Literal["auto", "console", "json"] = "auto"
+    """A live table on a terminal and log lines elsewhere; log lines everywhere; log lines as JSON."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Log lines below this are left out."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -114,6 +114,7 @@ class Lines:
         last = structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(colors=False)
         self._log = structlog.wrap_logger(
             structlog.PrintLogger(),
+            wrapper_class=structlog.make_filtering_bound_logger(settings.level),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -29,7 +29,7 @@ def command(config_path: Path, duration: float | None, tape: str | None, sinks: 
         settings = msgspec.structs.replace(settings, tape=tape)
     if sinks:
         settings = msgspec.structs.replace(settings, sinks=sinks)
-    is_live = sys.stdout.isatty() and not plain and settings.log.format != "json"
+    is_live = sys.stdout.isatty() and not plain and settings.log.format == "auto"
     screen = LiveTable() if is_live else Lines(settings.log)
     with screen:
         status = asyncio.run(record(settings, screen.show, duration_s=duration))
