@@ -44,13 +44,15 @@ class Ladders:
         """Ticker → [connection, sid, yes, no]."""
         self._numbers: dict[str, dict[int, int]] = memory.setdefault("numbers", {})
 
-    def advance(self, mark: Mark) -> bool:
+    def open(self, connection: str) -> dict[int, int]:
+        """Return how far each subscription of a connection is numbered: sid → number, to be kept by the caller."""
+        numbers = self._numbers.setdefault(connection, {})
+        if len(self._numbers) > LINES_MAX:
+            del self._numbers[next(iter(self._numbers))]
+        return numbers
+
+    def advance(self, numbers: dict[int, int], mark: Mark) -> bool:
         """Take a frame's number, which steps by one within its subscription; False for a repeat."""
-        numbers = self._numbers.get(mark.connection)
-        if numbers is None:
-            numbers = self._numbers[mark.connection] = {}
-            if len(self._numbers) > LINES_MAX:
-                del self._numbers[next(iter(self._numbers))]
         last = numbers.get(mark.sid)
         if last is not None and mark.seq != last + 1:
             if mark.seq <= last:
@@ -58,10 +60,6 @@ class Ladders:
             self.lose(mark, last)
         numbers[mark.sid] = mark.seq
         return True
-
-    def restart(self, connection: str, sid: int) -> None:
-        """Forget how far a subscription has come: it begins."""
-        self._numbers.get(connection, {}).pop(sid, None)
 
     def lose(self, mark: Mark, last: int) -> None:
         """Say that a subscription's frames since `last` cannot be used: its books are unknown until new pictures."""
@@ -81,11 +79,11 @@ class Ladders:
             connection, sid, _, _ = books.pop(next(iter(books)))
             self.lose(mark._replace(connection=connection, sid=sid), mark.seq)
 
-    def change(self, mark: Mark, ticker: str, side: int, price: int, delta: int) -> int | None:
+    def change(self, owner: tuple[str, int], ticker: str, side: int, price: int, delta: int) -> int | None:
         """Change a level and return what it holds now: null when the book is not known, negative when it cannot be."""
         # hot: bench/decode.py
         book = self._books.get(ticker)
-        if book is None or book[0] != mark.connection or book[1] != mark.sid:
+        if book is None or book[1] != owner[1] or book[0] != owner[0]:
             return None
         levels: Side = book[side]
         size = levels.get(price, 0) + delta

@@ -22,8 +22,6 @@ T = TypeVar("T")
 Level = tuple[float, float]
 Outcome = Literal["yes", "no"]
 
-_SIDES = {"yes": YES, "no": NO}
-
 
 class _Frame(msgspec.Struct, Generic[T], gc=False):
     sid: Id
@@ -103,6 +101,8 @@ class _Refusal(msgspec.Struct, gc=False):
 
 
 _decode_kind = Decoder(_Kind, strict=False).decode
+_NO_GREEKS = (None,) * 10
+"""Columns of `derivative` from contracts on."""
 
 
 class Link:
@@ -113,7 +113,7 @@ class Link:
         self.feed = feed
         self.connection = connection
         self.ladders = Ladders(scribe)
-        self._streams: dict[tuple[str, str], tuple[int, int]] = {}
+        self.numbers = self.ladders.open(connection)
         self._handlers = {_name_head(name): make(self) for name, make in MAKERS.items()}
 
     def decode(self, payload: bytes, received_ns: int, offset: int) -> bool:
@@ -129,21 +129,40 @@ class Link:
             raise DecodeError(f"message of type {kind.type!r} has no rule", "$.type")
         return handler
 
-    def find(self, channel: str, ticker: str) -> tuple[int, int]:
-        """Return the streams of both outcomes, Yes and No."""
-        found = self._streams.get((channel, ticker))
-        if found is None:
-            found = self._streams[channel, ticker] = (
-                self.find_one(channel, ticker, "Yes"),
-                self.find_one(channel, ticker, "No"),
-            )
+    def take(self, sid: int, seq: int, received_ns: int, offset: int) -> bool:
+        """Take a frame's number; False for a repeat."""
+        return self.ladders.advance(self.numbers, Mark(self.connection, sid, seq, received_ns, offset))
+
+
+def find_stream(scribe: Scribe, feed: str, channel: str, ticker: str, outcome: str) -> int:
+    """Return the stream of one outcome."""
+    symbol = name_outcome(ticker, outcome)
+    instrument = scribe.listed(MARKET, symbol) or name_instrument(MARKET, symbol)
+    return scribe.stream(channel, feed, instrument).index
+
+
+class Streams(dict[str, tuple[int, int]]):
+    """Streams of one channel: ticker → Yes and No, made when first asked for."""
+
+    def __init__(self, link: Link, channel: str) -> None:
+        super().__init__()
+        self._where = link.scribe, link.feed, channel
+
+    def __missing__(self, ticker: str) -> tuple[int, int]:
+        found = self[ticker] = (find_stream(*self._where, ticker, "Yes"), find_stream(*self._where, ticker, "No"))
         return found
 
-    def find_one(self, channel: str, ticker: str, outcome: str) -> int:
-        """Return the stream of one outcome."""
-        symbol = name_outcome(ticker, outcome)
-        instrument = self.scribe.listed(MARKET, symbol) or name_instrument(MARKET, symbol)
-        return self.scribe.stream(channel, self.feed, instrument).index
+
+class YesStreams(dict[str, int]):
+    """Streams of one channel that is told of Yes alone."""
+
+    def __init__(self, link: Link, channel: str) -> None:
+        super().__init__()
+        self._where = link.scribe, link.feed, channel
+
+    def __missing__(self, ticker: str) -> int:
+        found = self[ticker] = find_stream(*self._where, ticker, "Yes")
+        return found
 
 
 def make_integer(value: float) -> int:
@@ -160,34 +179,38 @@ def make_levels(side: Mapping[int, int]) -> tuple[list[Level], list[Level]]:
 
 def _make_change(link: Link) -> OnMessage:
     """Handle `orderbook_delta`: by how much a level changed."""
-    decode, append, ladders = Decoder(_Frame[_Change], strict=False).decode, link.scribe.books.append, link.ladders
-    connection = link.connection
+    decode, append = Decoder(_Frame[_Change], strict=False).decode, link.scribe.books.append
+    change, numbers, connection, streams = (
+        link.ladders.change,
+        link.numbers,
+        link.connection,
+        Streams(link, "book_change"),
+    )
 
     def on_change(payload: bytes, received_ns: int, offset: int) -> bool:
         # hot: bench/decode.py
         frame = decode(payload)
-        msg = frame.msg
-        mark = Mark(connection, frame.sid, frame.seq, received_ns, offset)
-        if not ladders.advance(mark):
+        sid, seq, msg = frame.sid, frame.seq, frame.msg
+        if numbers.get(sid) == seq - 1:
+            numbers[sid] = seq
+        elif not link.take(sid, seq, received_ns, offset):
             return True
+        ticker, is_yes = msg.market_ticker, msg.side == "yes"
         price = round(msg.price_dollars * SCALE)
-        size = ladders.change(mark, msg.market_ticker, _SIDES[msg.side], price, round(msg.delta_fp * SCALE))
+        size = change((connection, sid), ticker, YES if is_yes else NO, price, round(msg.delta_fp * SCALE))
         bid: list[Level] = []
         ask: list[Level] = []
         # Without a picture the new size is not known: a change of no level still tells that the book is not whole.
         if size is not None:
             if size < 0:
-                ladders.lose(mark, frame.seq)
-                raise DecodeError(
-                    f"{msg.market_ticker}: {msg.side} {msg.price_dollars} falls below zero", "$.msg.delta_fp"
-                )
-            bid, ask = [(price / SCALE, size / SCALE)], [((SCALE - price) / SCALE, size / SCALE)]
+                link.ladders.lose(Mark(connection, sid, seq, received_ns, offset), seq)
+                raise DecodeError(f"{ticker}: {msg.side} {msg.price_dollars} falls below zero", "$.msg.delta_fp")
+            amount = size / SCALE
+            bid, ask = [(price / SCALE, amount)], [((SCALE - price) / SCALE, amount)]
         time = _read_change_time(msg)
-        yes, no = link.find("book_change", msg.market_ticker)
-        own, other = (yes, no) if msg.side == "yes" else (no, yes)
-        tail = (received_ns, offset, connection, BOOK_DIFF, None, frame.seq, None)
-        append((own, time, *tail, bid, [], None, None))
-        append((other, time, *tail, [], ask, None, None))
+        own, other = streams[ticker] if is_yes else streams[ticker][::-1]
+        append((own, time, received_ns, offset, connection, BOOK_DIFF, None, seq, None, bid, [], None, None))
+        append((other, time, received_ns, offset, connection, BOOK_DIFF, None, seq, None, [], ask, None, None))
         return True
 
     return on_change
@@ -202,17 +225,18 @@ def _read_change_time(msg: _Change) -> int | None:
 
 def _make_picture(link: Link) -> OnMessage:
     """Handle `orderbook_snapshot`: bids of both outcomes."""
-    decode, append, ladders = Decoder(_Frame[_Picture], strict=False).decode, link.scribe.books.append, link.ladders
+    decode, append = Decoder(_Frame[_Picture], strict=False).decode, link.scribe.books.append
+    streams = Streams(link, "book_change")
 
     def on_picture(payload: bytes, received_ns: int, offset: int) -> bool:
         frame = decode(payload)
         msg, mark = frame.msg, Mark(link.connection, frame.sid, frame.seq, received_ns, offset)
-        if not ladders.advance(mark):
+        if not link.ladders.advance(link.numbers, mark):
             return True
         sides = _read_side(msg.yes_dollars_fp), _read_side(msg.no_dollars_fp)
-        ladders.replace(mark, msg.market_ticker, *sides)
+        link.ladders.replace(mark, msg.market_ticker, *sides)
         (yes_bids, no_asks), (no_bids, yes_asks) = make_levels(sides[0]), make_levels(sides[1])
-        yes, no = link.find("book_change", msg.market_ticker)
+        yes, no = streams[msg.market_ticker]
         tail = (None, received_ns, offset, link.connection, BOOK_SNAPSHOT, None, frame.seq, None)
         append((yes, *tail, yes_bids, yes_asks, None, None))
         append((no, *tail, no_bids, no_asks, None, None))
@@ -227,21 +251,20 @@ def _read_side(levels: list[tuple[float, float]]) -> Side:
 
 def _make_trade(link: Link) -> OnMessage:
     """Handle `trade`: one row for one execution, told of Yes; who takes No sells Yes."""
-    decode, append, ladders = Decoder(_Frame[_Trade], strict=False).decode, link.scribe.trades.append, link.ladders
-    streams: dict[str, int] = {}
+    decode, append = Decoder(_Frame[_Trade], strict=False).decode, link.scribe.trades.append
+    numbers, streams = link.numbers, YesStreams(link, "trade")
 
     def on_trade(payload: bytes, received_ns: int, offset: int) -> bool:
         # hot: bench/decode.py
         frame = decode(payload)
-        t = frame.msg
-        if not ladders.advance(Mark(link.connection, frame.sid, frame.seq, received_ns, offset)):
+        sid, seq, t = frame.sid, frame.seq, frame.msg
+        if numbers.get(sid) == seq - 1:
+            numbers[sid] = seq
+        elif not link.take(sid, seq, received_ns, offset):
             return True
-        index = streams.get(t.market_ticker)
-        if index is None:
-            index = streams[t.market_ticker] = link.find_one("trade", t.market_ticker, "Yes")
         append(
             (
-                index, t.ts_ms * 1000, received_ns, offset, None, t.trade_id,
+                streams[t.market_ticker], t.ts_ms * 1000, received_ns, offset, None, t.trade_id,
                 read_side(t.taker_outcome_side or t.taker_side), t.yes_price_dollars, t.count_fp, None,
                 "block" if t.is_block_trade else None,
             )
@@ -261,30 +284,31 @@ def _make_ticker(link: Link) -> OnMessage:
     decode, scribe = Decoder(_Unnumbered[_Ticker], strict=False).decode, link.scribe
     append_quote = scribe.quotes.append
     append_ticker, append_state = scribe.plain("ticker").append, scribe.plain("derivative").append
+    quotes, tickers, states = Streams(link, "quote"), YesStreams(link, "ticker"), YesStreams(link, "derivative")
 
     def on_ticker(payload: bytes, received_ns: int, offset: int) -> bool:
         # hot: bench/decode.py
         t = decode(payload).msg
-        head = (t.ts_ms * 1000, received_ns, offset)
+        ticker, time = t.market_ticker, t.ts_ms * 1000
         # A side without offers is sent as a price of 0 or 1 with a size of 0.
-        bid = (t.yes_bid_dollars, t.yes_bid_size_fp) if t.yes_bid_size_fp else (None, None)
-        ask = (t.yes_ask_dollars, t.yes_ask_size_fp) if t.yes_ask_size_fp else (None, None)
-        yes, no = link.find("quote", t.market_ticker)
-        append_quote((yes, *head, *bid, *ask, None))
-        append_quote((no, *head, *_mirror(ask), *_mirror(bid), None))
-        last, size = t.price_dollars or None, t.last_trade_size_fp or None
-        index = link.find_one("ticker", t.market_ticker, "Yes")
-        append_ticker((index, *head, last, size, bid[0], ask[0], None, None, None, None, None))
-        index = link.find_one("derivative", t.market_ticker, "Yes")
-        append_state((index, *head, None, None, last, t.open_interest_fp, *(None,) * 10))
+        bid = no_ask = bid_size = ask = no_bid = ask_size = None
+        if t.yes_bid_size_fp:
+            bid, bid_size = t.yes_bid_dollars, t.yes_bid_size_fp
+            no_ask = (SCALE - round(bid * SCALE)) / SCALE
+        if t.yes_ask_size_fp:
+            ask, ask_size = t.yes_ask_dollars, t.yes_ask_size_fp
+            no_bid = (SCALE - round(ask * SCALE)) / SCALE
+        yes, no = quotes[ticker]
+        append_quote((yes, time, received_ns, offset, bid, bid_size, ask, ask_size, None))
+        append_quote((no, time, received_ns, offset, no_bid, ask_size, no_ask, bid_size, None))
+        last = t.price_dollars or None
+        head = (tickers[ticker], time, received_ns, offset)
+        append_ticker((*head, last, t.last_trade_size_fp or None, bid, ask, None, None, None, None, None))
+        head = (states[ticker], time, received_ns, offset)
+        append_state((*head, None, None, last, t.open_interest_fp, *_NO_GREEKS))
         return True
 
     return on_ticker
-
-
-def _mirror(offer: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
-    price, size = offer
-    return (None if price is None else (SCALE - make_integer(price)) / SCALE), size
 
 
 def _make_life(link: Link) -> OnMessage:
@@ -295,7 +319,7 @@ def _make_life(link: Link) -> OnMessage:
     def on_life(payload: bytes, received_ns: int, offset: int) -> bool:
         frame = decode(payload)
         msg = frame.msg
-        link.ladders.advance(Mark(link.connection, frame.sid, frame.seq, received_ns, offset))
+        link.take(frame.sid, frame.seq, received_ns, offset)
         if msg.event_type not in {"determined", "settled"}:
             return False
         told = Market(
@@ -315,7 +339,7 @@ def _make_count(link: Link) -> OnMessage:
     def on_count(payload: bytes, received_ns: int, offset: int) -> bool:
         kind = _decode_kind(payload)
         if kind.sid is not None and kind.seq is not None:
-            link.ladders.advance(Mark(link.connection, kind.sid, kind.seq, received_ns, offset))
+            link.take(kind.sid, kind.seq, received_ns, offset)
         return False
 
     return on_count
@@ -337,7 +361,7 @@ def _make_beginning(link: Link) -> OnMessage:
     decode = Decoder(_Unnumbered[_Channel], strict=False).decode
 
     def on_beginning(payload: bytes, received_ns: int, offset: int) -> bool:
-        link.ladders.restart(link.connection, decode(payload).msg.sid)
+        link.numbers.pop(decode(payload).msg.sid, None)
         link.scribe.acknowledge(link.connection, received_ns, offset)
         return False
 

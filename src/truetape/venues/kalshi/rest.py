@@ -9,8 +9,8 @@ from msgspec.json import Decoder
 from truetape.errors import DecodeError
 from truetape.events.number import Size
 from truetape.events.rows import Response, Scribe
-from truetape.venues.kalshi.link import Level, Link, Outcome, make_integer, make_levels, read_side
-from truetape.venues.kalshi.market import Register, read_markets
+from truetape.venues.kalshi.link import Level, Outcome, find_stream, make_integer, make_levels, read_side
+from truetape.venues.kalshi.market import OUTCOMES, Register, read_markets
 from truetape.venues.kalshi.times import read_time
 
 _PATH = re.compile(r"/trade-api/v2/(?:(markets/trades)|markets/([^/]+)/(orderbook)|(markets|events)(?:/[^/]+)?)")
@@ -72,7 +72,7 @@ def _read_book(scribe: Scribe, response: Response, ticker: str) -> bool:
         for levels in (book.yes_dollars, book.no_dollars)
     ]
     (yes_bids, no_asks), (no_bids, yes_asks) = make_levels(sides[0]), make_levels(sides[1])
-    yes, no = Link(scribe, response.feed, response.connection).find("book_snapshot", ticker)
+    yes, no = (find_stream(scribe, response.feed, "book_snapshot", ticker, outcome) for outcome in OUTCOMES)
     for index, bids, asks in ((yes, yes_bids, yes_asks), (no, no_bids, no_asks)):
         row = (index, None, response.received_ns, response.offset, None, *_split(bids), *_split(asks))
         scribe.plain("book_snapshot").append(row)
@@ -85,11 +85,10 @@ def _split(levels: list[Level]) -> tuple[list[float], list[float]]:
 
 def _read_trades(scribe: Scribe, response: Response) -> bool:
     """Newest first, so read from the end; ids tell what the socket told already."""
-    link = Link(scribe, response.feed, response.connection)
     for t in reversed(_decode_trades(response.body).trades):
         scribe.trades.append(
             (
-                link.find_one("trade", t.ticker, "Yes"), read_time(t.created_time), response.received_ns,
+                find_stream(scribe, response.feed, "trade", t.ticker, "Yes"), read_time(t.created_time), response.received_ns,
                 response.offset, None, t.trade_id, read_side(t.taker_outcome_side or t.taker_side),
                 t.yes_price_dollars, t.count_fp, None, "block" if t.is_block_trade else None,
             )
