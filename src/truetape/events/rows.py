@@ -39,6 +39,20 @@ TradeRow = tuple[
 Levels = list[tuple[float, float]] | list[tuple[str, str]]
 """(price, size) pairs; text when a checksum needs the venue's own digits."""
 
+
+class Seal(NamedTuple):
+    """What proves a book where a number is not enough: a text to be made from the whole book and from what else is in it."""
+
+    expected: str
+    """The venue's own text."""
+    batch: str
+    """Rows of one stream with the same batch make one state of the book: the last of them is to be compared."""
+    context: tuple[Any, ...]
+    """What the venue hashes beside the levels; only the venue knows its order."""
+    is_certain: bool
+    """False: part of the context was not told but taken for usual, so a mismatch of all batches proves nothing."""
+
+
 BookRow = tuple[
     int,  # stream index
     int | None,  # exchange time, us
@@ -52,7 +66,7 @@ BookRow = tuple[
     Levels,  # bids
     Levels,  # asks
     Unit | None,  # null when sizes are base amounts
-    int | None,  # checksum to prove, null when the frame has none
+    int | Seal | None,  # checksum to prove, null when the frame has none
 ]
 
 BOOK_DIFF = 0

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from truetape.events.instrument import Instrument
-from truetape.events.rows import Response, Scribe
+from truetape.events.rows import Response, Scribe, Seal
 
 OnMessage = Callable[[bytes, int, int], bool]
 """(payload, received_ns, tape offset) → True when the frame carried data, False when it was control.
@@ -148,6 +148,8 @@ class Venue(msgspec.Struct, frozen=True):
     """(url, body) of a listing → URL of its next page; null on the last one, and where listings have one page."""
     prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None
     """(bids, asks as text, best first; instrument) → checksum of the venue's own making."""
+    prove_seal: Callable[[list[tuple[str, str]], list[tuple[str, str]], Seal], str] | None = None
+    """(all bids, all asks as text, best first; the row's seal) → the text that `seal.expected` should be."""
     default_markets: tuple[str, ...] = ()
     """Markets taken when the configuration names none; empty: all. For venues that serve one market twice."""
     depth_max: int = 0
