@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from truetape.decode.continuity import Continuity
@@ -83,7 +84,7 @@ class Engine:
         stretch = self._stretch = _Stretch(batch)
         handlers = [self._find_handler(source) for source in stretch.sources]
         metas = data.column("meta")
-        is_other = data.column("kind").to_numpy() > FrameKind.BINARY
+        is_other = stretch.is_other
         is_sample = np.arange(batch.offset, batch.offset + len(data)) % SAMPLE_EVERY == 0
         begin = 0
         for stop in np.flatnonzero(is_other | is_sample).tolist():
@@ -342,7 +343,7 @@ class Engine:
     def _adopt(self, stream: Stream, state: StreamState, offset: int) -> None:
         """Attach a stream that nobody subscribed on the tape to the connection that its row came on."""
         stretch = self._stretch
-        if stretch is not None and offset >= stretch.offset:
+        if stretch is not None and not stretch.is_other[offset - stretch.offset]:
             source = stretch.sources[stretch.codes[offset - stretch.offset]]
             self._lifecycle.attach(stream, source.connection, state)
 
@@ -398,6 +399,8 @@ class _Stretch:
         self.sources, self.codes = _list_sources(batch.data)
         self.received: list[int] = batch.data.column("received_ns").to_numpy().tolist()
         self.payloads = iter_payloads(batch.data)
+        self.is_other: npt.NDArray[np.bool_] = batch.data.column("kind").to_numpy() > FrameKind.BINARY
+        """Which frames are no messages of the venue."""
 
 
 def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:

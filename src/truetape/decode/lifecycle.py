@@ -171,7 +171,7 @@ class Lifecycle:
         self._rows.forget_connection(name)
         if connection is None:
             return
-        for index in dict.fromkeys([*connection.streams, *self._list_orphans(connection)]):
+        for index in dict.fromkeys([*connection.streams, *self._list_orphans(connection, at)]):
             stream, state = self._pair(index, at)
             if name in state.connections:
                 state.connections.remove(name)
@@ -310,12 +310,12 @@ class Lifecycle:
     def _pair(self, index: int, at: tuple[int, int]) -> tuple[Stream, StreamState]:
         return self._rows.streams[index], self._find_state(index, at)
 
-    def _list_orphans(self, connection: ConnectionState) -> list[int]:
+    def _list_orphans(self, connection: ConnectionState, at: tuple[int, int]) -> list[int]:
         """Streams of the connection's feed that nobody carries: a recording that never said who subscribed what."""
         orphans = []
         for stream in self._rows.streams:
             if (stream.venue, stream.feed) == (connection.venue, connection.feed) and stream.channel in CHANNELS:
-                state = self._find_state(stream.index, (connection.seen_ns, -1))
+                state = self._find_state(stream.index, at)
                 if not state.connections and state.seen_ns >= connection.opened_ns:
                     orphans.append(stream.index)
         return orphans

@@ -90,8 +90,8 @@ def find_inexact(values: Floats) -> npt.NDArray[np.bool_]:
     n / 1e8 with integers below 2**53 is correctly rounded, so whatever passes the first test is the float
     of a decimal with at most 8 places and 15 digits. The few others are tested digit by digit.
     """
-    small = np.abs(values) < 1e7
-    exact = small & (np.rint(values * 1e8) / 1e8 == values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = (np.abs(values) < 1e7) & (np.rint(values * 1e8) / 1e8 == values)
     doubtful = np.flatnonzero(~exact)
     inexact = np.zeros(len(values), dtype=bool)
     for i in doubtful.tolist():
@@ -177,8 +177,9 @@ def _convert_sizes(
     counted = np.repeat(np.array([u is not None for u in units]), counts)
     scale = np.repeat(np.array([u.size if u else 1.0 for u in units]), counts)
     inverse = np.repeat(np.array([u is not None and u.is_inverse for u in units]), counts)
-    amounts = sizes * scale / np.where(inverse, prices, 1.0)
-    return pa.array(amounts, mask=np.isnan(amounts)), pa.array(sizes, mask=~counted)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # an inverse level at price 0 has no amount
+        amounts = sizes * scale / np.where(inverse, prices, 1.0)
+    return pa.array(amounts, mask=~np.isfinite(amounts)), pa.array(sizes, mask=~counted)
 
 
 def _integers(values: Sequence[int]) -> Integers:

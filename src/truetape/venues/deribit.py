@@ -17,6 +17,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_option, name_perpetual, name_spot
+from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Response, Scribe, Unit
 from truetape.venues._contract import Continuity, Feed, Limits, Listing, OnMessage, Rest, Venue
 
@@ -33,12 +34,12 @@ _UNKNOWN = Unit(nan, is_inverse=False)
 
 
 class _Trade(msgspec.Struct, gc=False):
-    trade_seq: int
+    trade_seq: Id
     trade_id: str
-    timestamp: int
+    timestamp: Millis
     instrument_name: str
-    price: float
-    amount: float
+    price: Real
+    amount: Size
     direction: Side
     liquidation: Literal["M", "T", "MT"] | None = None
     block_trade_id: str | None = None
@@ -47,69 +48,69 @@ class _Trade(msgspec.Struct, gc=False):
 
 
 class _Book(msgspec.Struct, gc=False):
-    timestamp: int
-    change_id: int
-    bids: list[tuple[Literal["new", "change", "delete"], float, float]]
-    asks: list[tuple[Literal["new", "change", "delete"], float, float]]
-    prev_change_id: int | None = None
+    timestamp: Millis
+    change_id: Id
+    bids: list[tuple[Literal["new", "change", "delete"], Real, Size]]
+    asks: list[tuple[Literal["new", "change", "delete"], Real, Size]]
+    prev_change_id: Id | None = None
     type: Literal["snapshot", "change"] | None = None
 
 
 class _Picture(msgspec.Struct, gc=False):
-    timestamp: int
-    change_id: int
-    bids: list[tuple[float, float]]
-    asks: list[tuple[float, float]]
+    timestamp: Millis
+    change_id: Id
+    bids: list[tuple[Real, Size]]
+    asks: list[tuple[Real, Size]]
 
 
 class _Quote(msgspec.Struct, gc=False):
-    timestamp: int
-    best_bid_price: float | None
-    best_bid_amount: float | None
-    best_ask_price: float | None
-    best_ask_amount: float | None
+    timestamp: Millis
+    best_bid_price: Real | None
+    best_bid_amount: Real | None
+    best_ask_price: Real | None
+    best_ask_amount: Real | None
 
 
 class _Stats(msgspec.Struct, gc=False):
-    volume: float | None
-    low: float | None
-    high: float | None
-    volume_usd: float | None = None  # futures, since 2021
-    volume_notional: float | None = None  # since 2023
+    volume: Size | None
+    low: Real | None
+    high: Real | None
+    volume_usd: Real | None = None  # futures, since 2021
+    volume_notional: Real | None = None  # since 2023
 
 
 class _Greeks(msgspec.Struct, frozen=True, gc=False):
-    delta: float | None = None
-    gamma: float | None = None
-    vega: float | None = None
-    theta: float | None = None
-    rho: float | None = None
+    delta: Real | None = None
+    gamma: Real | None = None
+    vega: Real | None = None
+    theta: Real | None = None
+    rho: Real | None = None
 
 
 class _Ticker(msgspec.Struct, gc=False):
-    timestamp: int
+    timestamp: Millis
     stats: _Stats
-    mark_price: float | None
-    index_price: float | None
-    last_price: float | None
-    best_bid_price: float | None
-    best_bid_amount: float
-    best_ask_price: float | None
-    best_ask_amount: float
-    open_interest: float | None = None  # not on spot
-    current_funding: float | None = None  # perpetuals
-    mark_iv: float | None = None  # options
+    mark_price: Real | None
+    index_price: Real | None
+    last_price: Real | None
+    best_bid_price: Real | None
+    best_bid_amount: Real
+    best_ask_price: Real | None
+    best_ask_amount: Real
+    open_interest: Real | None = None  # not on spot
+    current_funding: Real | None = None  # perpetuals
+    mark_iv: Real | None = None  # options
     greeks: _Greeks = _Greeks()
 
 
 class _Bar(msgspec.Struct, gc=False):
-    tick: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    cost: float
+    tick: Millis
+    open: Real
+    high: Real
+    low: Real
+    close: Real
+    volume: Size
+    cost: Size
 
 
 class _Channel(msgspec.Struct, frozen=True, gc=False):
@@ -117,7 +118,7 @@ class _Channel(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Error(msgspec.Struct, gc=False):
-    code: int
+    code: Id
     message: str
     data: msgspec.Raw = msgspec.Raw(b"")
 
@@ -127,7 +128,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
     method: str | None = None
     params: _Channel = _Channel()
-    id: int | str | None = None
+    id: Id | str | None = None
     result: msgspec.Raw = msgspec.Raw(b"")
     error: _Error | None = None
 
@@ -137,16 +138,16 @@ class _Listed(msgspec.Struct):
     instrument_name: str
     base_currency: str
     quote_currency: str
-    contract_size: float
-    tick_size: float
-    min_trade_amount: float
+    contract_size: Real
+    tick_size: Real
+    min_trade_amount: Real
     is_active: bool
     settlement_period: str | None = None  # not on spot
     settlement_currency: str | None = None  # since 2022
     counter_currency: str | None = None  # since 2022
     instrument_type: Literal["reversed", "linear"] | None = None  # since 2025
-    expiration_timestamp: int | None = None
-    strike: float | None = None
+    expiration_timestamp: Millis | None = None
+    strike: Real | None = None
     state: str | None = None
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from truetape.events.instrument import Instrument
+from truetape.events.number import read_real
 from truetape.events.rows import BOOK_DIFF, BOOK_FETCHED, Scribe, Unit
 from truetape.venues._binance import messages as m
 from truetape.venues._contract import OnMessage
@@ -91,7 +92,7 @@ def make_trade(place: Place) -> OnMessage:
         t = decode(payload).data
         side, flag = "sell" if t.m else "buy", name_flag(t.X)
         amount = convert(t.q, t.p, unit)
-        append((index, t.T * 1000, received_ns, offset, t.t, None, side, t.p, amount, t.q, flag))
+        append((index, to_us(t.T), received_ns, offset, t.t, None, side, t.p, amount, t.q, flag))
         return True
 
     return on_contract_trade if unit else on_trade
@@ -249,7 +250,7 @@ def make_derivative(place: Place) -> Callable[[m.Mark, int, int], bool]:
 
     def write(mark: m.Mark, received_ns: int, offset: int) -> bool:
         time, at = to_us(mark.E), to_us(mark.T)
-        rate = float(mark.r) if mark.r and at else None
+        rate = read_real(mark.r, "$.data.r") if mark.r and at else None
         head = (index, time, received_ns, offset)
         append((*head, mark.p, mark.i, None, None, None, rate, None, at, *_NO_GREEKS))
         if rate is not None and at is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_option, name_perpetual, name_spot
+from truetape.events.number import Millis
 
 _QUOTES = (
     "USDT", "USDC", "USDE", "USDR", "USD1", "BRL", "DAI", "EUR", "GBP", "PLN", "TRY", "BTC", "ETH", "MNT", "SOL",
@@ -122,7 +123,7 @@ class _Item(msgspec.Struct, gc=False):
     priceFilter: _PriceFilter
     lotSizeFilter: _LotFilter
     settleCoin: str | None = None
-    deliveryTime: int = 0
+    deliveryTime: Millis = 0
 
 
 class _Result(msgspec.Struct, gc=False):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from truetape.errors import DecodeError
+from truetape.events.number import Id, Millis, Moment, Size, read_real
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.bybit.link import SIDES, Link, Makers, Side, divide
@@ -13,12 +13,12 @@ from truetape.venues.bybit.ticker import Numbers, TickerWriter
 
 
 class _Trade(msgspec.Struct, gc=False):
-    price: float
-    size: float
+    price: Size
+    size: Size
     side: Side
     trade_id: str
     timestamp: datetime
-    trade_time_ms: int | None = None  # inverse trades of 2019 have the ISO time only
+    trade_time_ms: Millis | None = None  # inverse trades of 2019 have the ISO time only
 
 
 class _Trades(msgspec.Struct, gc=False):
@@ -26,9 +26,9 @@ class _Trades(msgspec.Struct, gc=False):
 
 
 class _Level(msgspec.Struct, gc=False):
-    price: float
+    price: Size
     side: Side
-    size: float = 0.0  # absent where the level is deleted
+    size: Size = 0.0  # absent where the level is deleted
 
 
 class _Picture(msgspec.Struct, gc=False):
@@ -43,8 +43,8 @@ class _Changes(msgspec.Struct, gc=False):
 
 class _Kind(msgspec.Struct, gc=False):
     type: Literal["snapshot", "delta"]
-    cross_seq: int
-    timestamp_e6: int
+    cross_seq: Id
+    timestamp_e6: Moment
     data: msgspec.Raw
 
 
@@ -127,10 +127,7 @@ def _read_info(data: dict[str, Any]) -> Numbers:
     for name, value in data.items():
         if name in _INFO_NAMES:
             key, scale = _INFO_NAMES[name]
-            try:
-                found[key] = float(value) / scale
-            except (TypeError, ValueError) as error:
-                raise DecodeError(f"expected a number, got {value!r}", f"$.data.{name}") from error
+            found[key] = read_real(value, f"$.data.{name}") / scale
     if data.get("next_funding_time"):
         found["next"] = _count_us(msgspec.convert(data["next_funding_time"], datetime)) / 1000
     return found
@@ -167,31 +164,31 @@ class _Params(msgspec.Struct, gc=False):
 
 class _SpotTrade(msgspec.Struct, gc=False):
     v: str
-    t: int
-    p: float
-    q: float
+    t: Millis
+    p: Size
+    q: Size
     m: bool
 
 
 class _SpotDepth(msgspec.Struct, gc=False):
-    t: int
-    b: list[tuple[float, float]]
-    a: list[tuple[float, float]]
+    t: Millis
+    b: list[tuple[Size, Size]]
+    a: list[tuple[Size, Size]]
 
 
 class _SpotBest(msgspec.Struct, gc=False):
-    bidPrice: float
-    bidQty: float
-    askPrice: float
-    askQty: float
-    time: int
+    bidPrice: Size
+    bidQty: Size
+    askPrice: Size
+    askQty: Size
+    time: Millis
 
 
 class _SpotFrame(msgspec.Struct, gc=False):
     params: _Params
     data: msgspec.Raw = msgspec.Raw(b"")
     event: str | None = None
-    code: int = 0
+    code: Id = 0
     msg: str = ""
 
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from truetape.errors import DecodeError
+from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import BOOK_FETCHED, Response
 from truetape.venues.bybit.link import SIDES, Link, Side, divide
 from truetape.venues.bybit.stream import name_interval
@@ -15,18 +16,18 @@ from truetape.venues.bybit.ticker import TickerWriter, read_numbers
 
 class _Body(msgspec.Struct, gc=False):
     result: msgspec.Raw = msgspec.Raw(b"null")
-    retCode: int = 0  # recordings of bodies may have been stripped to the result
+    retCode: Id = 0  # recordings of bodies may have been stripped to the result
     retMsg: str = ""
-    time: int | None = None
+    time: Millis | None = None
 
 
 class _Trade(msgspec.Struct, gc=False):
     execId: str
     symbol: str
-    price: float
-    size: float
+    price: Size
+    size: Size
     side: Side
-    time: int
+    time: Millis
     isBlockTrade: bool
 
 
@@ -40,13 +41,13 @@ class _Tickers(msgspec.Struct, gc=False):
 
 class _Bars(msgspec.Struct, gc=False):
     symbol: str
-    items: list[tuple[int, float, float, float, float, float, float]] = msgspec.field(name="list")
+    items: list[tuple[Id, Real, Real, Real, Real, Real, Real]] = msgspec.field(name="list")
 
 
 class _Charge(msgspec.Struct, gc=False):
     symbol: str
-    fundingRate: float
-    fundingRateTimestamp: int
+    fundingRate: Real
+    fundingRateTimestamp: Millis
 
 
 class _Charges(msgspec.Struct, gc=False):
@@ -55,11 +56,11 @@ class _Charges(msgspec.Struct, gc=False):
 
 class _Book(msgspec.Struct, gc=False):
     s: str
-    b: list[tuple[float, float]]
-    a: list[tuple[float, float]]
-    ts: int
-    u: int
-    cts: int | None = None
+    b: list[tuple[Size, Size]]
+    a: list[tuple[Size, Size]]
+    ts: Millis
+    u: Id
+    cts: Millis | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body, strict=False)

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from truetape.errors import DecodeError
+from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.bybit.link import CLOSING, SIDES, Link, Makers, Side, divide
@@ -13,11 +14,11 @@ from truetape.venues.bybit.ticker import on_ticker
 
 
 class _Trade(msgspec.Struct, gc=False):
-    T: int
+    T: Millis
     s: str
     S: Side
-    v: float
-    p: float
+    v: Size
+    p: Size
     i: str
     BT: bool
     RPI: bool = False  # absent until 2025
@@ -28,40 +29,40 @@ class _Trades(msgspec.Struct, gc=False):
 
 
 class _Depth(msgspec.Struct, gc=False):
-    b: list[tuple[float, float]]
-    a: list[tuple[float, float]]
-    u: int
+    b: list[tuple[Size, Size]]
+    a: list[tuple[Size, Size]]
+    u: Id
 
 
 class _Book(msgspec.Struct, gc=False):
     type: Literal["snapshot", "delta"]
-    ts: int
+    ts: Millis
     data: _Depth
-    cts: int | None = None  # options of 2023 have none
+    cts: Millis | None = None  # options of 2023 have none
 
 
 class _Bar(msgspec.Struct, gc=False):
-    start: int
+    start: Millis
     interval: str
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    turnover: float
+    open: Size
+    high: Size
+    low: Size
+    close: Size
+    volume: Size
+    turnover: Real
     confirm: bool
 
 
 class _Bars(msgspec.Struct, gc=False):
-    ts: int
+    ts: Millis
     data: list[_Bar]
 
 
 class _Forced(msgspec.Struct, gc=False):
-    T: int
+    T: Millis
     S: Side
-    v: float
-    p: float
+    v: Size
+    p: Size
 
 
 class _AllForced(msgspec.Struct, gc=False):
@@ -70,9 +71,9 @@ class _AllForced(msgspec.Struct, gc=False):
 
 class _OldForced(msgspec.Struct, gc=False):
     side: Side
-    size: float
-    price: float
-    updatedTime: int
+    size: Size
+    price: Size
+    updatedTime: Millis
 
 
 class _OneForced(msgspec.Struct, gc=False):

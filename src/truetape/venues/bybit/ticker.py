@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from truetape.errors import DecodeError
+from truetape.events.number import Millis, read_millis, read_real
 from truetape.venues._contract import OnMessage
 from truetape.venues.bybit.link import Link
 
@@ -30,7 +30,7 @@ _PRICE_KEYS = frozenset(("last", "bid", "ask", "open", "high", "low"))
 
 class _Frame(msgspec.Struct, gc=False):
     type: Literal["snapshot", "delta"]
-    ts: int
+    ts: Millis
     data: dict[str, Any]
 
 
@@ -43,10 +43,8 @@ def read_numbers(data: dict[str, Any], is_option: bool) -> Numbers:
     for name, value in data.items():
         key = _FIELDS.get(name)
         if key is not None:
-            try:
-                number = None if value == "" else float(value)
-            except (TypeError, ValueError) as error:
-                raise DecodeError(f"expected a number, got {value!r}", f"$.data.{name}") from error
+            read = read_millis if key == "next" else read_real
+            number = None if value == "" else read(value, f"$.data.{name}")
             found[key] = None if is_option and number == 0 and key in _PRICE_KEYS else number
     return found
 

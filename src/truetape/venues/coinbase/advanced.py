@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from msgspec.json import Decoder
 
-from truetape.events.number import Id, Moment, Size
+from truetape.events.number import Id, Seconds, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.coinbase.desk import TAKER, Desk
@@ -74,7 +74,7 @@ class _Candle(msgspec.Struct, gc=False):
     """Five minutes; `start` in seconds."""
 
     product_id: str
-    start: Moment
+    start: Seconds
     open: Size
     high: Size
     low: Size

@@ -11,6 +11,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
+from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Unit
 from truetape.venues._contract import OnMessage
 from truetape.venues.kraken.link import Link, find_unit, to_base
@@ -21,21 +22,21 @@ Side = Literal["buy", "sell"]
 class _Change(msgspec.Struct, gc=False):
     product_id: str
     side: Side
-    seq: int
-    price: float
-    qty: float
-    timestamp: int | None = None  # since August 2019
+    seq: Id
+    price: Size
+    qty: Size
+    timestamp: Millis | None = None  # since August 2019
 
 
 class _Level(msgspec.Struct, gc=False):
-    price: float
-    qty: float
+    price: Size
+    qty: Size
 
 
 class _Picture(msgspec.Struct, gc=False):
     product_id: str
-    timestamp: int
-    seq: int
+    timestamp: Millis
+    seq: Id
     bids: list[_Level]
     asks: list[_Level]
 
@@ -44,10 +45,10 @@ class _Trade(msgspec.Struct, gc=False):
     product_id: str
     side: Side
     type: str
-    seq: int
-    time: int
-    qty: float
-    price: float
+    seq: Id
+    time: Millis
+    qty: Size
+    price: Size
     uid: str | None = None  # since August 2019
 
 
@@ -57,30 +58,30 @@ class _Trades(msgspec.Struct, gc=False):
 
 class _Ticker(msgspec.Struct, gc=False):
     product_id: str
-    time: int
-    bid: float
-    ask: float
-    bid_size: float
-    ask_size: float
-    volume: float
-    index: float
-    last: float
-    openInterest: float
-    markPrice: float
-    relative_funding_rate: float | None = None  # perpetuals
-    relative_funding_rate_prediction: float | None = None
-    next_funding_rate_time: int | None = None
-    volumeQuote: float | None = None  # since 2023
-    open: float | None = None  # since 2023
-    high: float | None = None
-    low: float | None = None
+    time: Millis
+    bid: Size
+    ask: Size
+    bid_size: Size
+    ask_size: Size
+    volume: Size
+    index: Real
+    last: Real
+    openInterest: Real
+    markPrice: Real
+    relative_funding_rate: Real | None = None  # perpetuals
+    relative_funding_rate_prediction: Real | None = None
+    next_funding_rate_time: Millis | None = None
+    volumeQuote: Real | None = None  # since 2023
+    open: Size | None = None  # since 2023
+    high: Size | None = None
+    low: Size | None = None
 
 
 class _Lite(msgspec.Struct, gc=False):
     product_id: str
-    bid: float
-    ask: float
-    volume: float
+    bid: Size
+    ask: Size
+    volume: Size
 
 
 class _Envelope(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from truetape.errors import DecodeError
+from truetape.events.number import Id, Real, Size, check_levels
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.kraken.instrument import read_pairs
@@ -22,7 +23,7 @@ class _Book(msgspec.Struct, gc=False):
     symbol: str
     bids: msgspec.Raw
     asks: msgspec.Raw
-    checksum: int | None = None
+    checksum: Id | None = None
     timestamp: datetime | None = None  # not on snapshots until 2025
 
 
@@ -39,9 +40,9 @@ class _Level(msgspec.Struct, gc=False):
 class _Trade(msgspec.Struct, gc=False):
     symbol: str
     side: Literal["buy", "sell"]
-    price: float
-    qty: float
-    trade_id: int
+    price: Size
+    qty: Size
+    trade_id: Id
     timestamp: datetime
 
 
@@ -51,14 +52,14 @@ class _Trades(msgspec.Struct, gc=False):
 
 class _Ticker(msgspec.Struct, gc=False):
     symbol: str
-    bid: float
-    bid_qty: float
-    ask: float
-    ask_qty: float
-    last: float | None = None
-    volume: float | None = None
-    low: float | None = None
-    high: float | None = None
+    bid: Size
+    bid_qty: Size
+    ask: Size
+    ask_qty: Size
+    last: Real | None = None
+    volume: Size | None = None
+    low: Size | None = None
+    high: Size | None = None
     timestamp: datetime | None = None  # since 2025
 
 
@@ -68,14 +69,14 @@ class _Tickers(msgspec.Struct, gc=False):
 
 class _Bar(msgspec.Struct, gc=False):
     symbol: str
-    interval: int
+    interval: Id
     interval_begin: datetime
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    trades: int
+    open: Size
+    high: Size
+    low: Size
+    close: Size
+    volume: Size
+    trades: Id
 
 
 class _Bars(msgspec.Struct, gc=False):
@@ -85,7 +86,7 @@ class _Bars(msgspec.Struct, gc=False):
 class _Result(msgspec.Struct, frozen=True, gc=False):
     channel: str | None = None
     symbol: str | None = None
-    depth: int | None = None
+    depth: Id | None = None
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -165,10 +166,12 @@ def _take_books(link: Link) -> OnMessage:
         what = BOOK_SNAPSHOT if frame.type == "snapshot" else BOOK_DIFF
         for book in frame.data:
             at = book.timestamp
+            bids, asks = _read_levels(book.bids), _read_levels(book.asks)
+            check_levels(bids + asks, "$.data[...]")
             append(
                 (
                     indices[book.symbol], None if at is None else (at - _EPOCH) // _MICROSECOND, received_ns, offset,
-                    connection, what, None, None, None, _read_levels(book.bids), _read_levels(book.asks), None, book.checksum,
+                    connection, what, None, None, None, bids, asks, None, book.checksum,
                 )
             )  # fmt: skip
         return True

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from truetape.errors import DecodeError
-from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Levels
+from truetape.events.number import Id, Real, Size, check_levels
+from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT
 from truetape.venues._contract import OnMessage
 from truetape.venues.kraken.link import DEPTH, INTERVALS, Link
 
@@ -28,67 +29,67 @@ class _Side(msgspec.Struct, gc=False):
 class _Book(msgspec.Struct, array_like=True, gc=False):
     """A change of both sides has two payloads; snapshots of 2019 have null for the second."""
 
-    channel_id: int
+    channel_id: Id
     first: _Side
     second: _Side | str | None
 
 
 class _Trade(msgspec.Struct, array_like=True, gc=False):
-    price: float
-    volume: float
+    price: Size
+    volume: Size
     time: str
     side: str
 
 
 class _Trades(msgspec.Struct, array_like=True, gc=False):
-    channel_id: int
+    channel_id: Id
     trades: list[_Trade]
 
 
 class _Spread(msgspec.Struct, array_like=True, gc=False):
-    bid: float
-    ask: float
+    bid: Size
+    ask: Size
     time: str
-    bid_volume: float
-    ask_volume: float
+    bid_volume: Size
+    ask_volume: Size
 
 
 class _Spreads(msgspec.Struct, array_like=True, gc=False):
-    channel_id: int
+    channel_id: Id
     spread: _Spread
 
 
 class _Ticker(msgspec.Struct, gc=False):
     """Best: price, whole lots, lots. Statistics: today, last 24 hours."""
 
-    a: tuple[float, float, float]
-    b: tuple[float, float, float]
-    c: tuple[float, float]
-    v: tuple[float, float]
-    l: tuple[float, float]  # noqa: E741 - the venue's name
-    h: tuple[float, float]
-    o: tuple[float, float]
+    a: tuple[Size, Size, Size]
+    b: tuple[Size, Size, Size]
+    c: tuple[Real, Real]
+    v: tuple[Size, Size]
+    l: tuple[Real, Real]  # noqa: E741 - the venue's name
+    h: tuple[Real, Real]
+    o: tuple[Real, Real]
 
 
 class _Tickers(msgspec.Struct, array_like=True, gc=False):
-    channel_id: int
+    channel_id: Id
     ticker: _Ticker
 
 
 class _Bar(msgspec.Struct, array_like=True, gc=False):
     time: str
     end: str
-    open: float
-    high: float
-    low: float
-    close: float
-    vwap: float
-    volume: float
-    count: int
+    open: Size
+    high: Size
+    low: Size
+    close: Size
+    vwap: Real
+    volume: Size
+    count: Id
 
 
 class _Bars(msgspec.Struct, array_like=True, gc=False):
-    channel_id: int
+    channel_id: Id
     bar: _Bar
 
 
@@ -176,10 +177,12 @@ def _take_book(link: Link, pair: str, depth: int) -> OnMessage:
             what, bids, asks = BOOK_SNAPSHOT, first.bs or second.bs or [], first.as_ or second.as_ or []
         checksum = second.c or first.c
         at = max([level[2] for level in bids] + [level[2] for level in asks], default=None)
+        cut_bids, cut_asks = _cut(bids), _cut(asks)
+        check_levels(cut_bids + cut_asks, "$[1]")
         append(
             (
                 index, None if at is None else _read_time(at), received_ns, offset, connection, what, None, None, None,
-                _cut(bids), _cut(asks), None, None if checksum is None else int(checksum),
+                cut_bids, cut_asks, None, None if checksum is None else int(checksum),
             )
         )  # fmt: skip
         return True
@@ -187,7 +190,7 @@ def _take_book(link: Link, pair: str, depth: int) -> OnMessage:
     return take
 
 
-def _cut(levels: list[_Text]) -> Levels:
+def _cut(levels: list[_Text]) -> list[tuple[str, str]]:
     return [(level[0], level[1]) for level in levels]
 
 
@@ -251,6 +254,8 @@ def _take_bar(link: Link, pair: str, minutes: int) -> OnMessage:
 def _read_time(text: str) -> int:
     """Read seconds with six decimals as microseconds, exactly."""
     seconds, _, fraction = text.partition(".")
+    if len(seconds) > 11:
+        raise DecodeError(f"{text[:30]!r} is not a time", "$[1]")
     return int(seconds) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
 
 

@@ -35,9 +35,11 @@ _FEEDS = (
     Feed(
         "public", MARKET, "wss://ws.okx.com:8443/ws/v5/public",
         ("trade", "book_change", "book_snapshot", "quote", "ticker", "derivative", "funding", "liquidation"), _PING,
-        _LIMITS,
+        _LIMITS, is_acked_by_topic=True,
     ),
-    Feed("business", MARKET, "wss://ws.okx.com:8443/ws/v5/business", ("candle",), _PING, _LIMITS),
+    Feed(
+        "business", MARKET, "wss://ws.okx.com:8443/ws/v5/business", ("candle",), _PING, _LIMITS, is_acked_by_topic=True
+    ),
     Feed(
         "public_v3", MARKET, "wss://real.okex.com:8443/ws/v3",
         ("trade", "book_change", "book_snapshot", "ticker", "derivative", "funding", "candle"), _PING, _LIMITS,

@@ -9,6 +9,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_option, name_perpetual, name_spot
+from truetape.events.number import read_millis, read_real
 from truetape.events.rows import Unit
 
 MARKET = "all"
@@ -144,10 +145,7 @@ def read_listing(url: str, body: bytes) -> list[Instrument]:
 
 
 def _read_number(text: str, path: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError as error:
-        raise DecodeError(f"expected a number, got {text!r}", path) from error
+    return read_real(text, path) if text else None
 
 
 def read_item(item: Item) -> Instrument:
@@ -158,7 +156,6 @@ def read_item(item: Item) -> Instrument:
     size = None if value is None else value * (1.0 if factor is None else factor)
     is_inverse = item.ctType == "inverse"
     lot = _read_number(item.lotSz, "$.data[...].lotSz")
-    expiry = _read_number(item.expTime, "$.data[...].expTime")
     return msgspec.structs.replace(
         named,
         market_type=_TYPES.get(item.instType, named.market_type),
@@ -169,7 +166,7 @@ def read_item(item: Item) -> Instrument:
         is_inverse=is_inverse,
         price_step=_read_number(item.tickSz, "$.data[...].tickSz"),
         amount_step=_count_step(lot, size, is_inverse),
-        expiry_us=None if expiry is None else int(expiry) * 1000,
+        expiry_us=read_millis(item.expTime, "$.data[...].expTime") * 1000 if item.expTime else None,
         strike=_read_number(item.stk, "$.data[...].stk"),
         status=item.state,
         is_listed=True,

@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
+from truetape.events.number import Id, Real, Size, check_levels
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Scribe, Unit
 from truetape.venues.okx.instrument import MARKET, convert_size, find_unit, name_instrument
 from truetape.venues.okx.state import read_number
@@ -23,18 +24,18 @@ class _Frame(msgspec.Struct, gc=False):
     event: str | None = None
     action: Literal["partial", "update"] | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
-    errorCode: int | None = None
+    errorCode: Id | None = None
     message: str = ""
 
 
 class _Trade(msgspec.Struct, gc=False):
     instrument_id: str
-    trade_id: int
+    trade_id: Id
     side: Side
-    price: float
+    price: Size
     timestamp: datetime
-    size: float | None = None  # spot and swap
-    qty: float | None = None  # futures and option
+    size: Size | None = None  # spot and swap
+    qty: Size | None = None  # futures and option
 
 
 class _Depth(msgspec.Struct, gc=False):
@@ -42,7 +43,7 @@ class _Depth(msgspec.Struct, gc=False):
     asks: list[Level]
     bids: list[Level]
     timestamp: datetime
-    checksum: int = 0  # absent in 2019, when levels were numbers
+    checksum: Id = 0  # absent in 2019, when levels were numbers
 
 
 class _TextDepth(msgspec.Struct, gc=False):
@@ -50,7 +51,7 @@ class _TextDepth(msgspec.Struct, gc=False):
     asks: list[TextLevel]
     bids: list[TextLevel]
     timestamp: datetime
-    checksum: int
+    checksum: Id
 
 
 class _Ticker(msgspec.Struct, gc=False):
@@ -79,7 +80,7 @@ class _Ticker(msgspec.Struct, gc=False):
 
 class _Funding(msgspec.Struct, gc=False):
     instrument_id: str
-    funding_rate: float
+    funding_rate: Real
     funding_time: datetime
     estimated_rate: str = ""
     settlement_time: datetime | None = None  # absent in 2019
@@ -194,6 +195,8 @@ def _write_books(link: OldLink, frame: _Frame, received_ns: int, offset: int) ->
         head = (index, _count_us(d.timestamp), received_ns, offset, link.connection, what, None, None, None)
         bids: list[Any] = list(map(astuple, d.bids))
         asks: list[Any] = list(map(astuple, d.asks))
+        if d.checksum:
+            check_levels(bids + asks, "$.data[...]")
         link.scribe.books.append((*head, bids, asks, unit, d.checksum or None))
 
 

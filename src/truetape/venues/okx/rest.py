@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from truetape.errors import DecodeError
+from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import Response
 from truetape.venues.okx.instrument import convert_size, find_unit
 from truetape.venues.okx.link import Link
@@ -14,25 +15,25 @@ from truetape.venues.okx.trading import Side
 
 
 class _Body(msgspec.Struct, gc=False):
-    code: int
+    code: Id
     msg: str
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Trade(msgspec.Struct, gc=False):
     instId: str
-    tradeId: int
-    px: float
-    sz: float
+    tradeId: Id
+    px: Size
+    sz: Size
     side: Side
-    ts: int
+    ts: Millis
 
 
 class _Charge(msgspec.Struct, gc=False):
     instId: str
-    fundingRate: float
-    fundingTime: int
-    realizedRate: float
+    fundingRate: Real
+    fundingTime: Millis
+    realizedRate: Real
 
 
 _BODY = msgspec.json.Decoder(_Body, strict=False)

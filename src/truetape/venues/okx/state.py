@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from truetape.errors import DecodeError
+from truetape.events.number import Millis, Size, read_millis, read_real
 from truetape.venues._contract import OnMessage
 from truetape.venues.okx.instrument import Item, convert_size, find_unit, read_item
 from truetape.venues.okx.link import Link, Makers
@@ -13,18 +14,12 @@ from truetape.venues.okx.trading import Side
 
 def read_number(text: str | None) -> float | None:
     """Return the number; OKX writes "" for one there is none of."""
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise DecodeError(f"expected a number, got {text!r}", "$.data[...]") from error
+    return read_real(text, "$.data[...]") if text else None
 
 
 def read_time(text: str | None) -> int | None:
     """Return microseconds of a time in milliseconds, "" being none."""
-    number = read_number(text)
-    return None if number is None else int(number) * 1000
+    return read_millis(text, "$.data[...]") * 1000 if text else None
 
 
 class _Ticker(msgspec.Struct, gc=False):
@@ -37,7 +32,7 @@ class _Ticker(msgspec.Struct, gc=False):
     low24h: str
     volCcy24h: str
     vol24h: str
-    ts: int
+    ts: Millis
 
 
 class _Tickers(msgspec.Struct, gc=False):
@@ -46,7 +41,7 @@ class _Tickers(msgspec.Struct, gc=False):
 
 class _Mark(msgspec.Struct, gc=False):
     markPx: str
-    ts: int
+    ts: Millis
 
 
 class _Marks(msgspec.Struct, gc=False):
@@ -55,7 +50,7 @@ class _Marks(msgspec.Struct, gc=False):
 
 class _Index(msgspec.Struct, gc=False):
     idxPx: str
-    ts: int
+    ts: Millis
 
 
 class _Indexes(msgspec.Struct, gc=False):
@@ -65,7 +60,7 @@ class _Indexes(msgspec.Struct, gc=False):
 class _Interest(msgspec.Struct, gc=False):
     oi: str
     oiCcy: str
-    ts: int
+    ts: Millis
 
 
 class _Interests(msgspec.Struct, gc=False):
@@ -77,7 +72,7 @@ class _Funding(msgspec.Struct, gc=False):
     fundingTime: str
     nextFundingRate: str
     nextFundingTime: str
-    ts: int
+    ts: Millis
     settState: str = ""
     settFundingRate: str = ""
     prevFundingTime: str = ""
@@ -89,9 +84,9 @@ class _Fundings(msgspec.Struct, gc=False):
 
 class _Forced(msgspec.Struct, gc=False):
     side: Side
-    bkPx: float
-    sz: float
-    ts: int
+    bkPx: Size
+    sz: Size
+    ts: Millis
 
 
 class _ForcedOf(msgspec.Struct, gc=False):

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import astuple
 
+from truetape.events.number import Id, Millis, Size, check_levels
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Levels, Unit
 from truetape.venues._contract import OnMessage
 from truetape.venues.okx.instrument import convert_size, find_unit
@@ -16,8 +17,8 @@ Side = Literal["buy", "sell"]
 class Level(msgspec.Struct, array_like=True, gc=False):
     """The first two of a level's fields; what follows is a dead field and the number of orders."""
 
-    price: float
-    size: float
+    price: Size
+    size: Size
 
 
 class TextLevel(msgspec.Struct, array_like=True, gc=False):
@@ -28,11 +29,11 @@ class TextLevel(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Trade(msgspec.Struct, gc=False):
-    tradeId: int
-    px: float
-    sz: float
+    tradeId: Id
+    px: Size
+    sz: Size
     side: Side
-    ts: int
+    ts: Millis
 
 
 class _Trades(msgspec.Struct, gc=False):
@@ -42,19 +43,19 @@ class _Trades(msgspec.Struct, gc=False):
 class _Depth(msgspec.Struct, gc=False):
     asks: list[Level]
     bids: list[Level]
-    ts: int
-    checksum: int = 0  # absent since it died
-    seqId: int | None = None  # absent until 2022-05 at least
-    prevSeqId: int | None = None
+    ts: Millis
+    checksum: Id = 0  # absent since it died
+    seqId: Id | None = None  # absent until 2022-05 at least
+    prevSeqId: Id | None = None
 
 
 class _TextDepth(msgspec.Struct, gc=False):
     asks: list[TextLevel]
     bids: list[TextLevel]
-    ts: int
-    checksum: int = 0
-    seqId: int | None = None
-    prevSeqId: int | None = None
+    ts: Millis
+    checksum: Id = 0
+    seqId: Id | None = None
+    prevSeqId: Id | None = None
 
 
 class _Book(msgspec.Struct, gc=False):
@@ -118,6 +119,8 @@ def _on_book(link: Link, channel: str, name: str) -> OnMessage:
             previous = None if d.prevSeqId == -1 else d.prevSeqId
             bids: Levels = list(map(astuple, d.bids))
             asks: Levels = list(map(astuple, d.asks))
+            if is_text:
+                check_levels(bids + asks, "$.data[...]")  # type: ignore[operator, arg-type]
             ids = (None, d.seqId, previous)
             append(
                 (index, d.ts * 1000, received_ns, offset, connection, what, *ids, bids, asks, unit, d.checksum or None)
