@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+export NO_MKDOCS_2_WARNING := 1 # mkdocs-material speaks of its successor on every run
+
 .PHONY: setup demo test lint types docs docs-check bench soak ci clean
 
 # Any change of what we depend on makes the environment anew.
