@@ -13,11 +13,15 @@ import resource
 import time
 from pathlib import Path
 
+from blaster import RECORDING
+from frames import RECORDINGS
+
 from truetape.collect.collector import tune_interpreter
 from truetape.collect.recorder import Recorder
 from truetape.collect.socket import SocketOptions, open_socket
 from truetape.config import RecordSettings
-from truetape.tape import FileTapeWriter, Source
+from truetape.tape import FileTapeWriter, FrameKind, Source
+from truetape.tape.foreign import Origin, read_recording
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,12 +45,22 @@ def read_memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
+def read_snapshot() -> tuple[bytes, str] | None:
+    """Return the book that was fetched while the load was recorded: with it the books are whole."""
+    for frame in read_recording("hftbacktest", Origin(RECORDINGS / RECORDING, "binance", "1")):
+        if frame.kind == FrameKind.RESPONSE:
+            return frame.payload, frame.meta
+    return None
+
+
 async def record(url: str, tape: Path, fsync_ms: float) -> tuple[list[tuple[int, int]], int]:
     """Record until the other side hangs up; return when what became durable, and the tape's end."""
     writer = Witness(tape)
     recorder = Recorder(writer, RecordSettings(fsync_interval_ms=fsync_ms))
     running = asyncio.create_task(recorder.run())
     source = recorder.register(Source("binance", "usdm-public", "binance/usdm-public/1#1"))
+    if snapshot := read_snapshot():
+        recorder.put(source, FrameKind.RESPONSE, *snapshot)
     socket = await open_socket(url, recorder.take, source, SocketOptions())
     begin, cpu = time.perf_counter(), time.process_time()
     while not socket.ended.done():
