@@ -66,8 +66,6 @@ class DeribitDesk:
     def advance(self, step: Step) -> None:
         """Publish what a step caused."""
         rooms = self.hub.rooms
-        if not rooms:
-            return
         for channel, waiting in self._pending.items():
             if channel in rooms:
                 waiting += step.fills
@@ -75,6 +73,8 @@ class DeribitDesk:
                     self._publish_trades(channel, step.at_us)
             elif waiting:
                 waiting.clear()
+        if not rooms:
+            return
         for channel, view in self._views.items():
             if channel in rooms and view.is_due(step.at_us):
                 self._publish_book(channel, view)
