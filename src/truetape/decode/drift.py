@@ -14,6 +14,13 @@ LEARN = 40
 ABSENT = 10
 """A field that was in every sample and is missing in so many in a row has vanished."""
 
+PATHS_MAX = 1000
+"""Paths of one message type that are watched; keys that are names or numbers would be new for ever."""
+SHAPES_MAX = 1000
+"""Message types that are watched."""
+PATH_SIZE_MAX = 200
+DEPTH_MAX = 16
+
 
 class Shape(msgspec.Struct):
     """What samples of one message type looked like."""
@@ -24,6 +31,8 @@ class Shape(msgspec.Struct):
     types: dict[str, str] = {}
     """path → types seen, joined by |."""
     absent: dict[str, int] = {}
+    is_full: bool = False
+    """More paths came than are watched: new ones are not looked at any more."""
 
 
 class Drift:
@@ -35,16 +44,22 @@ class Drift:
 
     def look(self, stream: Stream, feed: str, message: str, payload: bytes, at: tuple[int, int]) -> None:
         """Compare one frame with what its kind looked like before."""
+        shape = self._find_shape(f"{stream.venue}|{feed}|{message}")
         try:
-            tree = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            now = dict(_walk(msgspec.json.decode(payload), "$", 0))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        shape = self.shapes.setdefault(f"{stream.venue}|{feed}|{message}", Shape())
-        now = dict(_walk(tree, "$"))
+        if shape is None:
+            return
         shape.samples += 1
         for path, kind in now.items():
             known = shape.types.get(path)
             if known is None:
+                if len(shape.types) >= PATHS_MAX:
+                    if not shape.is_full:
+                        shape.is_full = True
+                        self._append(stream, feed, message, "appeared", "$", "", f"more than {PATHS_MAX} paths", at)
+                    continue
                 shape.types[path] = kind
                 if shape.samples > LEARN:
                     self._append(stream, feed, message, "appeared", path, "", kind, at)
@@ -56,16 +71,23 @@ class Drift:
             shape.absent.pop(path, None)
         self._find_vanished(shape, now, stream, feed, message, at)
 
+    def _find_shape(self, name: str) -> Shape | None:
+        shape = self.shapes.get(name)
+        if shape is None and len(self.shapes) < SHAPES_MAX:
+            shape = self.shapes[name] = Shape()
+        return shape
+
     def _find_vanished(
         self, shape: Shape, now: dict[str, str], stream: Stream, feed: str, message: str, at: tuple[int, int]
     ) -> None:
         for path in [p for p in shape.seen if p not in now]:
             missed = shape.absent.get(path, 0) + 1
             if shape.seen[path] + missed < shape.samples or shape.seen[path] < LEARN:
+                shape.absent.pop(path, None)
                 del shape.seen[path]  # never was in every sample: optional
             elif missed >= ABSENT:
                 self._append(stream, feed, message, "vanished", path, shape.types[path], "", at)
-                del shape.seen[path], shape.absent[path]
+                del shape.seen[path], shape.absent[path], shape.types[path]
             else:
                 shape.absent[path] = missed
 
@@ -75,15 +97,17 @@ class Drift:
         self._rows.append((stream.index, None, *at, feed, message, change, path, was, now))
 
 
-def _walk(tree: Any, path: str) -> list[tuple[str, str]]:
+def _walk(tree: Any, path: str, depth: int) -> list[tuple[str, str]]:
     """List every path with its JSON type; of an array only the first element, by position when it is a tuple of scalars."""
+    if len(path) > PATH_SIZE_MAX or depth > DEPTH_MAX:
+        return []
     if isinstance(tree, dict):
         found = [(path, "object")]
         for key, value in tree.items():
-            found += _walk(value, f"{path}.{key}")
+            found += _walk(value, f"{path}.{key}", depth + 1)
         return found
     if isinstance(tree, list):
-        return [(path, "array"), *(_walk(tree[0], f"{path}[]") if tree else [])]
+        return [(path, "array"), *(_walk(tree[0], f"{path}[]", depth + 1) if tree else [])]
     return [(path, "null" if tree is None else _NAMES[type(tree)])]
 
 
