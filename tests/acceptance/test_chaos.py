@@ -16,6 +16,7 @@ from truetape.flow import record, verify
 from truetape.flow.live import LiveStatus
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
+from truetape.sim.market import Step
 from truetape.sim.server import SimServer, Synthetic
 from truetape.sim.spec import write_fixed
 
@@ -56,8 +57,8 @@ class Truth(NamedTuple):
     """What the venues did and hold."""
 
     done: list[dict[str, Any]]
-    books: dict[tuple[str, str, str], tuple[list[tuple[float, float]], list[tuple[float, float]]]]
-    trades: dict[tuple[str, str, str], dict[int, datetime]]
+    books: dict[tuple[str, str], tuple[list[tuple[float, float]], list[tuple[float, float]]]]
+    trades: dict[tuple[str, str], dict[int, datetime]]
 
 
 def write_script(seed: int, seconds: float) -> str:
@@ -87,7 +88,7 @@ def read_truth(server: SimServer) -> Truth:
     books, trades = {}, {}
     for market in server.world.markets.values():
         spec = market.spec
-        key = (spec.venue, spec.feed, spec.symbol)
+        key = (spec.venue, spec.symbol)
         sides = []
         for levels in market.book():
             sides.append(
@@ -98,6 +99,16 @@ def read_truth(server: SimServer) -> Truth:
     return Truth(server.faults_done, books, trades)
 
 
+def stand_still(server: SimServer) -> None:
+    """Let no market move any more, and send what waits to be sent in a batch."""
+    world = server.world
+    world.is_synthetic = False
+    for market in world.markets.values():
+        desk = world.desk(market.spec.venue, market.spec.feed, market.spec.symbol)
+        assert desk is not None
+        desk.advance(Step(world.time.now_us() + 1_000_000, (), [], False, False))
+
+
 async def endure(folder: Path, seed: int, seconds: float) -> tuple[Truth, LiveStatus]:
     """Record venues that follow a script of faults; then the markets stand still and everything comes to rest."""
     feed = Synthetic(seed=seed, rate=50.0)
@@ -106,7 +117,7 @@ async def endure(folder: Path, seed: int, seconds: float) -> tuple[Truth, LiveSt
         settings = parse_settings(YAML.format(folder=folder, url=server.url), "test", {})
         recording = asyncio.create_task(record(settings, lambda status: None, duration_s=whole_s + LAST_S))
         await asyncio.sleep(whole_s - server.time.elapsed_s())
-        server.world.is_synthetic = False  # no market moves any more
+        stand_still(server)
         status = await recording
         return read_truth(server), status
 
@@ -121,13 +132,12 @@ class Ledger:
         symbols = {(row["venue"], row["venue_symbol"]): row["symbol"] for row in named}
         self.streams: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
         """(venue, topic) → (feed, symbol, channel); topics of two product lines may be called the same."""
-        self.symbols: dict[tuple[str, str, str], str] = {}
+        self.symbols = symbols
         for row in planned:
             for one in json.loads(row["detail"])["streams"]:
                 symbol = symbols[row["venue"], one["venue_symbol"]]
                 stream = (row["feed"], symbol, one["channel"])
                 self.streams.setdefault((row["venue"], one["topic"]), []).append(stream)
-                self.symbols[row["venue"], row["feed"].partition("-")[0], one["venue_symbol"]] = symbol
 
     def find(self, done: dict[str, Any]) -> tuple[str, str] | None:
         """Return symbol and channel of what was done something to; null for what nobody wished for."""
@@ -174,15 +184,14 @@ def find_undeclared(truth: Truth, ledger: Ledger) -> list[dict[str, Any]]:
 def find_lost_trades(truth: Truth, ledger: Ledger, lake: Lake) -> tuple[int, list[Any]]:
     """Count trades that never reached the lake, and return those that no open or closed gap holds."""
     lost, undeclared = 0, []
-    for (venue, feed, symbol), made in truth.trades.items():
-        name = ledger.symbols.get((venue, feed, symbol))
+    for (venue, symbol), made in truth.trades.items():
+        name = ledger.symbols.get((venue, symbol))
         if venue not in {"binance", "coinbase"} or name is None:
             continue
         query = "select trade_id::bigint as id from trade where venue = $venue and symbol = $symbol"
         ids = [row["id"] for row in lake.sql(query, {"venue": venue, "symbol": name}).arrow().to_pylist()]
         assert len(ids) == len(set(ids))
-        end = max(made.values()) - SLACK  # a venue that sends trades in batches has not sent the last ones
-        for number in (n for n in made.keys() - set(ids) if n > min(ids) and made[n] < end):
+        for number in (number for number in made.keys() - set(ids) if number > min(ids)):
             lost += 1
             if not ledger.declares(venue, name, "trade", made[number], repaired=False):
                 undeclared.append((venue, name, number, made[number]))
@@ -233,8 +242,8 @@ def rebuild_book(lake: Lake, venue: str, symbol: str) -> dict[str, dict[float, f
 
 def check_books(truth: Truth, ledger: Ledger, lake: Lake) -> None:
     seen = 0
-    for (venue, feed, symbol), (bids, asks) in truth.books.items():
-        name = ledger.symbols.get((venue, feed, symbol))
+    for (venue, symbol), (bids, asks) in truth.books.items():
+        name = ledger.symbols.get((venue, symbol))
         if name is None:
             continue
         book = rebuild_book(lake, venue, name)
