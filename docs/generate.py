@@ -97,16 +97,19 @@ def list_modules(package: types.ModuleType) -> Iterator[types.ModuleType]:
 # -- commands -----------------------------------------------------------------------------------------------
 
 
-def walk_commands(group: click.Group, prefix: str = "truetape") -> Iterator[tuple[str, click.Command, click.Context]]:
+def walk_commands(
+    group: click.Group, parent: click.Context | None = None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
     """Yield every command with its full name, groups' own members included."""
-    context = click.Context(group, info_name=prefix)
+    # The context is the one a user's command line makes: commands remember what they were first asked in.
+    context = parent or click.Context(group, info_name="truetape", **group.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        full = f"{prefix} {name}"
-        yield full, command, click.Context(command, info_name=full)
+        own = click.Context(command, info_name=name, parent=context)
+        yield own.command_path, command, own
         if isinstance(command, click.Group):
-            yield from walk_commands(command, full)
+            yield from walk_commands(command, own)
 
 
 def write_commands() -> str:

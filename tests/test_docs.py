@@ -126,7 +126,7 @@ def test_every_command_in_the_docs_parses(
         if word.endswith((".gz", ".txt")):
             (tmp_path / word).touch()  # files that must be there
     command: click.Command = cli
-    context = click.Context(cli, info_name="truetape")
+    context = click.Context(cli, info_name="truetape", **cli.context_settings)
     while isinstance(command, click.Group):
         name, found, words = command.resolve_command(context, words)
         assert found is not None
