@@ -105,12 +105,16 @@ class _Page(msgspec.Struct, gc=False):
     next_cursor: str | None = None
 
 
+class _Skipped(msgspec.Struct, gc=False):
+    """An object whose fields do not matter."""
+
+
 class _Shape(msgspec.Struct, gc=False):
     """What tells one object apart from another."""
 
     conditionId: str | None = None
-    markets: msgspec.Raw | None = None
-    events: msgspec.Raw | None = None
+    markets: list[_Skipped] | None = None
+    events: list[_Skipped] | None = None
     slug: str | None = None
 
 
@@ -157,7 +161,7 @@ def read_markets(body: bytes) -> tuple[list[Market], list[str]]:
         try:
             markets.append(_read_market(event, market))
         except DecodeError as error:
-            refused.append(f"market {market.slug or market.conditionId}: {error}")
+            refused.append(f"market {market.slug or market.conditionId}: {error.reason}")
     if refused and not markets:
         raise DecodeError(refused[0])
     return markets, refused
@@ -188,10 +192,15 @@ def _list_markets(body: bytes) -> Iterator[tuple[_EventReference, _Market]]:
     yield from ((market.events[0] if market.events else nobody, market) for market in loose)
 
 
-def _read_market(event: _EventReference, m: _Market) -> Market:
-    version = m.version or event.version
+def check_version(version: str | None) -> None:
+    """Refuse a protocol that is not known."""
     if version not in VERSIONS:
         raise DecodeError(f"protocol version {version!r} is not known (known: v1, v2)", "$.version")
+
+
+def _read_market(event: _EventReference, m: _Market) -> Market:
+    version = m.version or event.version
+    check_version(version)
     outcomes = read_texts(m.outcomes)
     tokens = read_texts(m.positionIds if version == "v2" else m.clobTokenIds)
     source = m.resolutionSource or event.resolutionSource or None

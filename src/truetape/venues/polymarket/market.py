@@ -186,16 +186,15 @@ def pair_outcomes(outcomes: Sequence[str], tokens: Sequence[str]) -> dict[str, s
 
 def note_new_market(desk: Desk, said: NewMarket, at: At) -> None:
     """Write a market that the socket announced, unless a listing already told more of it."""
-    if said.market in desk.recall("markets"):
+    outcomes = pair_outcomes(said.outcomes, said.assets_ids)
+    tick = said.order_price_min_tick_size
+    note_partly(desk, Market(said.slug, said.market, outcomes, {}, question=said.question, tick=tick), at)
+
+
+def note_partly(desk: Desk, market: Market, at: At) -> None:
+    """Write what a source knows only part of, unless something was told of the market already."""
+    if market.condition in desk.recall("markets"):
         return
-    market = Market(
-        said.slug,
-        said.market,
-        pair_outcomes(said.outcomes, said.assets_ids),
-        {},
-        question=said.question,
-        tick=said.order_price_min_tick_size,
-    )
     for instrument in list_instruments(market):
         if desk.scribe.listed(CLOB, instrument.venue_symbol) is None:
             desk.scribe.learn(instrument, at[1], at[2])

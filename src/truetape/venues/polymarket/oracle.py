@@ -5,7 +5,6 @@ what is exact as an integer of 18 decimals on Chainlink's topics, PolyBolt and B
 """
 
 import re
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +16,6 @@ from truetape.events.rows import Counter, Scribe
 from truetape.venues.polymarket.desk import Desk
 from truetape.venues.polymarket.naming import POLYBOLT, RTDS, RTDS_TOPICS, make_oracle
 
-_E18 = Decimal(10) ** 18
 _INTEGER = re.compile(r"\d{1,40}")
 _DECIMAL = re.compile(r"\d{1,20}(\.\d{1,20})?")
 

@@ -9,12 +9,20 @@ from msgspec.json import Decoder
 from truetape.errors import DecodeError
 from truetape.events.number import Moment, Size
 from truetape.events.rows import Response
-from truetape.venues.polymarket.clob import Facts, Level, check_levels, read_number
+from truetape.venues.polymarket.clob import Facts, Level, check_levels
 from truetape.venues.polymarket.data import read_data
 from truetape.venues.polymarket.desk import Desk
-from truetape.venues.polymarket.gamma import read_markets
+from truetape.venues.polymarket.gamma import check_version, read_markets
 from truetape.venues.polymarket.goldsky import read_goldsky
-from truetape.venues.polymarket.market import encode_object, find_winner, note_market, note_resolution
+from truetape.venues.polymarket.market import (
+    Market,
+    encode_object,
+    find_winner,
+    note_market,
+    note_partly,
+    note_resolution,
+    pair_outcomes,
+)
 from truetape.venues.polymarket.naming import CLOB, list_oracles
 from truetape.venues.polymarket.proof import Context, hash_book
 
@@ -48,6 +56,29 @@ class _Market(msgspec.Struct, gc=False):
     closed: bool | None = None
 
 
+class _ShortToken(msgspec.Struct, gc=False):
+    t: str
+    o: str
+
+
+class _ShortFee(msgspec.Struct, gc=False):
+    r: Size
+    e: Size
+    to: bool
+
+
+class _ShortMarket(msgspec.Struct, gc=False):
+    """An answer of /clob-markets, in the venue's short keys."""
+
+    c: str
+    t: list[_ShortToken]
+    mos: Size | None = None
+    mts: Size | None = None
+    ao: bool | None = None
+    fd: _ShortFee | None = None
+    v: str | None = None
+
+
 class _Markets(msgspec.Struct, gc=False):
     data: list[_Market]
 
@@ -55,6 +86,7 @@ class _Markets(msgspec.Struct, gc=False):
 _decode_book = Decoder(Book, strict=False).decode
 _decode_books = Decoder(list[Book], strict=False).decode
 _decode_market = Decoder(_Market, strict=False).decode
+_decode_short_market = Decoder(_ShortMarket, strict=False).decode
 _decode_markets = Decoder(_Markets, strict=False).decode
 
 
@@ -100,7 +132,9 @@ class Rest:
             return self._read_books(response)
         if host.startswith("clob.") and path.startswith("/markets"):
             return self._read_markets(response)
-        if host.startswith("gamma-api."):
+        if path.startswith("/clob-markets/"):
+            return self._read_short_market(response)
+        if host.startswith("gamma-api.") and path.split("/")[1] in ("events", "markets", "public-search"):
             return self._read_gamma(response)
         raise DecodeError(f"endpoint {host}{path} has no rule")
 
@@ -145,6 +179,28 @@ class Rest:
             self._note_market(market, (None, response.received_ns, response.offset))
         return bool(markets)
 
+    def _read_short_market(self, response: Response) -> bool:
+        """A market without its slug: named by its condition, unless a listing told it."""
+        m = _decode_short_market(response.body)
+        check_version(m.v)
+        outcomes = pair_outcomes([token.o for token in m.t], [token.t for token in m.t])
+        fee = m.fd
+        market = Market(
+            m.c,
+            m.c,
+            outcomes,
+            {},
+            version=m.v,
+            tick=m.mts,
+            order_min=m.mos,
+            fee_rate=fee.r if fee else None,
+            fee_exponent=fee.e if fee else None,
+            is_taker_fee_only=fee.to if fee else None,
+            is_accepting_orders=m.ao,
+        )
+        note_partly(self.desk, market, (None, response.received_ns, response.offset))
+        return True
+
     def _note_market(self, market: _Market, at: tuple[None, int, int]) -> None:
         """Prices, and the winner: later than Gamma's word, and without all that makes a label."""
         condition = market.condition_id
@@ -176,6 +232,3 @@ def check_book(book: Book) -> list[list[float]]:
         numbers = sorted(((float(price), float(size)) for price, size in pairs), reverse=is_bid)
         columns += [[price for price, _ in numbers], [size for _, size in numbers]]
     return columns
-
-
-__all__ = ["Book", "Rest", "prove_answer", "read_book", "read_number"]
