@@ -1,6 +1,5 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +50,7 @@ class Memory(msgspec.Struct):
 class Engine:
     """Decodes a tape from one offset on."""
 
-    def __init__(self, tape_id: str, *, keep_books: bool = True) -> None:
+    def __init__(self, tape_id: str, *, keep_books: bool = False) -> None:
         self._tape_id = tape_id
         self._keep_books = keep_books
         self._offset = 0
@@ -82,7 +81,7 @@ class Engine:
             raise TapeError(f"decoding stands at offset {self._offset}, got a batch that begins at {batch.offset}")
         data = batch.data
         stretch = self._stretch = _Stretch(batch)
-        handlers = [self._find_handler(source) for source in stretch.sources]
+        handlers = self._list_handlers(stretch.sources)
         metas = data.column("meta")
         is_other = stretch.is_other
         is_sample = np.arange(batch.offset, batch.offset + len(data)) % SAMPLE_EVERY == 0
@@ -95,7 +94,7 @@ class Engine:
                 self._settle()
                 kind = data.column("kind")[stop].as_py()
                 self._take_other(kind, stretch.payloads[stop], metas[stop].as_py(), source, at)
-                handlers = [self._find_handler(source) for source in stretch.sources]
+                handlers = self._list_handlers(stretch.sources)
             else:
                 self._take_messages(stretch, handlers, stop, begin)
                 self._sample(source, stretch.payloads[stop], at)
@@ -165,13 +164,15 @@ class Engine:
         """Note which connections spoke when in frames [begin, end)."""
         if begin == end:
             return
+        received = stretch.received[begin:end]
         if len(stretch.sources) == 1:
-            self._lifecycle.see(stretch.sources[0], stretch.received[end - 1], end - begin)
+            self._lifecycle.see(stretch.sources[0], received)
             return
-        codes = stretch.codes[begin:end]
-        frames = Counter(codes)
-        for code, at in dict(zip(codes, stretch.received[begin:end], strict=True)).items():
-            self._lifecycle.see(stretch.sources[code], at, frames[code])
+        spoken: dict[int, list[int]] = {}
+        for code, at in zip(stretch.codes[begin:end], received, strict=True):
+            spoken.setdefault(code, []).append(at)
+        for code, times in spoken.items():
+            self._lifecycle.see(stretch.sources[code], times)
 
     def take(self) -> dict[str, pa.Table]:
         """Return everything decoded since the last call as tables, one per kind that has rows."""
@@ -322,6 +323,8 @@ class Engine:
                 self._continuity.drop_frame(offset, is_repeat=True)
             self._rows.repeats.clear()
         self._continuity.settle()
+        if self._continuity.losses:
+            self._lifecycle.blame(self._continuity.losses)
         if self._rows.acks:
             self._lifecycle.acknowledge()
         if self._rows.counters:
@@ -356,6 +359,20 @@ class Engine:
         for stream, state in self.states:
             if stream.venue == source.venue and stream.market == feed.market and stream.channel in feed.channels:
                 state.rule = find_rule(load_venue(source.venue), stream.channel, feed.name, received_ns // DAY_NS)
+
+    def _list_handlers(self, sources: list[Source]) -> list[OnMessage]:
+        """Return the handlers by source, those that are not there yet made by their first message."""
+        handlers: list[OnMessage] = []
+
+        def postpone(code: int, source: Source) -> OnMessage:
+            def make_first(payload: bytes, received_ns: int, offset: int) -> bool:
+                handlers[code] = self._find_handler(source)
+                return handlers[code](payload, received_ns, offset)
+
+            return make_first
+
+        handlers += [self._handlers.get(s) or postpone(code, s) for code, s in enumerate(sources)]
+        return handlers
 
     def _find_handler(self, source: Source) -> OnMessage:
         handler = self._handlers.get(source)

@@ -4,14 +4,15 @@ From these follow the gaps that no sequence number shows.
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
-from truetape.decode.continuity import WISH_AGAIN_NS, FindState
+from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.gaps import Ledger
-from truetape.decode.state import ConnectionState, StreamState
+from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
 from truetape.events.schema import CHANNELS
@@ -64,12 +65,39 @@ class Lifecycle:
         """Note that a connection speaks that never said that it opened."""
         self._add(source, received_ns)
 
-    def see(self, source: Source, received_ns: int, frames: int) -> None:
-        """Note that a connection spoke."""
+    def see(self, source: Source, received: Sequence[int]) -> None:
+        """Note when a connection spoke; never empty."""
         connection = self.connections[source.connection]
-        connection.seen_ns = received_ns
-        connection.frames += frames
+        last = received[-1]
+        if last - connection.seen_ns >= HOLE_NS:
+            spans = pairwise((connection.seen_ns, *received))
+            connection.holes += [span for span in spans if span[1] - span[0] >= HOLE_NS]
+            del connection.holes[:-HOLES_MAX]
+        connection.seen_ns = last
+        connection.frames += len(received)
         connection.silent = False
+
+    def blame(self, losses: list[Loss]) -> None:
+        """Declare what was lost with what ids prove lost: streams without ids, when all their connection was silent."""
+        for loss in losses:
+            state = self._find_state(loss.stream, (loss.to_ns, loss.offset))
+            for name in state.connections:
+                connection = self.connections[name]
+                for hole in connection.holes:
+                    if hole[0] >= loss.from_ns - HOLE_NS and hole[1] <= loss.to_ns:
+                        self._declare_hole(connection, loss, hole)
+                connection.holes = [h for h in connection.holes if h[1] > loss.to_ns]
+        losses.clear()
+
+    def _declare_hole(self, connection: ConnectionState, loss: Loss, hole: tuple[int, int]) -> None:
+        at = loss.to_ns, loss.offset
+        witness = self._rows.streams[loss.stream]
+        evidence = {"proof": f"ids of {witness.channel} {witness.venue_symbol} jumped while nothing came"}
+        for index in connection.streams:
+            stream, state = self._pair(index, at)
+            has_ids = state.rule.rule in {"step", "range", "chain"}
+            if not has_ids and not state.gap and state.rows and len(state.connections) == 1:
+                self._ledger.declare(stream, hole, "silence", at, state=state, evidence=evidence)
 
     def ask(self, source: Source) -> None:
         """Note that we sent something that the venue will confirm."""

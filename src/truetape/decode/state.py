@@ -35,6 +35,10 @@ class Hole(msgspec.Struct, array_like=True):
     reason: str
 
 
+HOLE_NS = 1_000_000_000
+HOLES_MAX = 16
+
+
 class StreamState(msgspec.Struct):
     """One stream: last id, whether its book is whole, its open gap."""
 
@@ -84,6 +88,8 @@ class ConnectionState(msgspec.Struct):
     """Ascending."""
     silent: bool = False
     wished_ns: int = 0
+    holes: list[tuple[int, int]] = []
+    """The newest stretches of HOLE_NS and more in which nothing at all came: loss when ids say so."""
 
 
 def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:

@@ -45,7 +45,7 @@ class View:
     """Reads a tape from where its sink stands, decodes, and writes; rows and offset become durable together."""
 
     def __init__(
-        self, reader: TapeReader, tape_id: str, sink: Sink, settings: DeliverSettings, *, keep_books: bool = True
+        self, reader: TapeReader, tape_id: str, sink: Sink, settings: DeliverSettings, *, keep_books: bool = False
     ) -> None:
         self.engine = Engine(tape_id, keep_books=keep_books)
         self._reader = reader
