@@ -143,6 +143,20 @@ def until(look: Callable[[], Any], play: Play | None = None, seconds: float = PA
     raise AssertionError(f"nothing came within {seconds} s")
 
 
+@pytest.fixture(scope="module")
+def open_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Stage]]:
+    """Open stages that stay until the file's last test."""
+    stages: list[Stage] = []
+
+    def begin() -> Stage:
+        stages.append(Stage(tmp_path_factory.mktemp("stage")))
+        return stages[-1]
+
+    yield begin
+    for stage in stages:
+        stage.close()
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path)

@@ -148,7 +148,7 @@ def perform(stage: Any, wait_until: Any, stretches: Sequence[Sequence[Path]], sp
     verdict = stage.ask("verify", "--tape", f"{home}/tape", "--lake", f"{home}/lake")
     assert verdict["balanced"]
     assert verdict["quarantined"] == 0
-    stage.run("build", "--lake", f"{home}/lake")
+    build(home / "lake")
 
 
 def check_against(truth: Truth, home: Path) -> None:
