@@ -7,11 +7,11 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from aiohttp import WSMsgType, web
 
 from truetape.errors import TapeError
@@ -221,18 +221,23 @@ async def server() -> AsyncIterator[Server]:
         yield running
 
 
-CERTIFICATE = Path(__file__).with_name("certificate.pem")
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """An authority that nobody knows."""
+    return trustme.CA()
 
 
 @pytest.fixture
-def trust() -> ssl.SSLContext:
+def trust(authority: trustme.CA) -> ssl.SSLContext:
     """Trust the certificate of `secure_server`, which nobody else signed."""
-    return ssl.create_default_context(cafile=str(CERTIFICATE))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 @pytest.fixture
-async def secure_server() -> AsyncIterator[Server]:
+async def secure_server(authority: trustme.CA) -> AsyncIterator[Server]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(CERTIFICATE)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
     async with run_server(Server(tls=tls)) as running:
         yield running
