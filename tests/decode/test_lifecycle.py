@@ -278,28 +278,22 @@ def test_another_generation_of_a_venues_feed_brings_its_own_rules() -> None:
 # -- bounds ---------------------------------------------------------------------------------------------------
 
 
-def test_months_of_reconnecting_leave_nothing_behind() -> None:
-    def run(times: int) -> bytes:
-        tape, number = Tape(), 0
-        for turn in range(times):
-            line = Source("coinbase", "advanced", f"coinbase/advanced/0#{turn:06}")
-            tape.note(line, "opened")
-            tape.subscribe(line, "trade", "spot-advanced", "BTC-USD")
-            for sequence in range(3):
-                number += 1
-                print_ = {"product_id": "BTC-USD", "trade_id": str(number), "price": "1", "size": "1",
-                          "time": "2026-01-01T00:00:00Z", "side": "BUY"}  # fmt: skip
-                events = [{"type": "update", "trades": [print_]}]
-                head = {"channel": "market_trades", "client_id": "", "timestamp": "2026-01-01T00:00:00Z"}
-                tape.say(line, {**head, "sequence_num": sequence, "events": events})
-            tape.note(line, "closed", cause="remote")
-            if turn % 50 == 49:
-                tape.note(RECORDER, "started")
-        outcome = decode(tape)
-        assert outcome.ids() == list(range(1, number + 1))
-        return outcome.state
-
-    assert len(run(120)) < len(run(60)) + 20
+def test_closed_connections_leave_nothing_behind() -> None:
+    tape, number = Tape(), 0
+    for turn in range(30):
+        line = Source("coinbase", "advanced", f"coinbase/advanced/0#{turn:06}")
+        tape.note(line, "opened")
+        tape.subscribe(line, "trade", "spot-advanced", "BTC-USD")
+        for sequence in range(3):
+            number += 1
+            row = {"product_id": "BTC-USD", "trade_id": str(number), "price": "1", "size": "1", "side": "BUY"}
+            events = [{"type": "update", "trades": [{**row, "time": "2026-01-01T00:00:00Z"}]}]
+            head = {"channel": "market_trades", "client_id": "", "timestamp": "2026-01-01T00:00:00Z"}
+            tape.say(line, {**head, "sequence_num": sequence, "events": events})
+        tape.note(line, "closed", cause="remote")
+    outcome = decode(tape)
+    assert outcome.ids() == list(range(1, number + 1))
+    assert b"coinbase/advanced/0#" not in outcome.state
 
 
 def test_connections_that_never_close_end_with_the_session() -> None:
