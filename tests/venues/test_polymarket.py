@@ -33,6 +33,7 @@ from truetape.venues.polymarket.oracle import scale_e18
 from truetape.venues.polymarket.proof import Context, Prover, Verdict, find_mirror_break, hash_book, prove_seal
 from truetape.venues.polymarket.rest import list_best_first, prove_answer, read_book
 from truetape.venues.polymarket.times import read_time
+from truetape.venues.polymarket.window import COUNTED, name_event_url, name_window, read_window
 
 VENUE = load_venue("polymarket")
 FEEDS = {feed.name: feed for feed in VENUE.feeds}
@@ -853,6 +854,29 @@ def test_truncated_answers_say_why_they_are_refused(nautilus: Path) -> None:
 def test_times_without_zone_are_refused(text: str) -> None:
     with pytest.raises(DecodeError):
         read_time(text)
+
+
+def test_windows_are_named_by_their_first_second(prediction: Path) -> None:
+    assert (
+        name_window("BTC", "15m", 1_777_470_300)
+        == name_window("btc", "15m", 1_777_471_199)
+        == "btc-updown-15m-1777470300"
+    )
+    assert name_window("eth", "5m", 1_777_470_300, 1) == "eth-updown-5m-1777470600"
+    with pytest.raises(DecodeError):
+        name_window("btc", "4h", 0)
+    with (prediction / "gamma/yongkangc/updown_markets.csv").open(newline="") as file:
+        slugs = {
+            text
+            for row in csv.reader(file)
+            for text in row
+            if "-updown-" in text and "/" not in text and " " not in text
+        }
+    windows = [window for slug in slugs if (window := read_window(slug)) is not None]
+    assert len(windows) == len(slugs) > 50
+    assert all(name_window(w.asset, w.series, w.begin_s) in slugs for w in windows if w.series in COUNTED)
+    assert read_window("bitcoin-up-or-down-june-8-3am-et") is None
+    assert name_event_url("s") == f"{GAMMA}/events/slug/s"
 
 
 # -- the CLOB over HTTP ---------------------------------------------------------------------------------------

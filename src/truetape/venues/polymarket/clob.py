@@ -127,6 +127,9 @@ Event = BookEvent | ChangeEvent | TradeEvent | TickEvent | QuoteEvent | NewMarke
 _decode = Decoder(Event | list[Event], strict=False).decode
 
 
+_OUT_OF_RANGE = "a level is out of range (price 0 to 1, size 0 to 1e18)"
+
+
 def check_levels(levels: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return levels whose text is all numbers; the digits stay as the venue wrote them, for they are hashed."""
     # hot: bench/decode.py; one pass in C over each column, in which NaN and infinity reach the sums
@@ -139,7 +142,7 @@ def check_levels(levels: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if not (
             min(price) >= 0.0 and max(price) <= 1.0 and sum(price) >= 0.0 and min(size) >= 0.0 and sum(size) <= 1e18
         ):
-            raise DecodeError("a level is out of range (price 0 to 1, size 0 to 1e18)")
+            raise DecodeError(_OUT_OF_RANGE)
     return levels
 
 
@@ -246,16 +249,19 @@ class ClobLine:
         hashes: dict[str, str | None] = {}
         changes = c.price_changes
         for change in changes if changes is not None else _list_old_changes(c):
-            token = change.asset_id
-            sides = changed.get(token)
-            if sides is None:
-                sides = changed[token] = ([], [])
-            sides[change.side == "SELL"].append((change.price, change.size))
+            token, price, size = change.asset_id, change.price, change.size
+            try:
+                is_sane = 0.0 <= float(price) <= 1.0 and 0.0 <= float(size) <= 1e18
+            except ValueError as error:
+                raise DecodeError(f"a level's price or size is no number: {error}") from error
+            if not is_sane:
+                raise DecodeError(_OUT_OF_RANGE)
+            if token not in changed:
+                changed[token] = ([], [])
+            changed[token][change.side == "SELL"].append((price, size))
             hashes[token] = change.hash
         at, timestamp, market = c.timestamp * 1000, c.timestamp, c.market
         for token, (bids, asks) in changed.items():
-            check_levels(bids)
-            check_levels(asks)
             facts = self.facts.find(token, market)
             self._books(
                 (

@@ -94,6 +94,7 @@ def read_goldsky(desk: Desk, name: str, response: Response) -> bool:
     rows = _list_balances(data.userBalances or []) + _list_positions(data.userPositions or [])
     note = BALANCES if data.userBalances is not None else TRADING
     told = f"{note}; {ERRORS}" if has_errors else note
+    payouts = {c.id: _encode_payouts(c) for c in _list_resolved(data.userBalances or [])}
     source = "goldsky_positions" if data.userBalances is not None else "goldsky_pnl"
     number = block.number if block else None
     for token, *own in rows:
@@ -101,9 +102,8 @@ def read_goldsky(desk: Desk, name: str, response: Response) -> bool:
     if not rows:
         empty = (None, None, None, None, None, None, None, source, number, f"empty; {told}")
         append((desk.find_named("position", name, name), *at, *empty))
-    for condition in _list_resolved(data.userBalances or []):
-        own = [None, "goldsky", None, False, None, _encode_payouts(condition), None, None, None, None]
-        note_resolution(desk, condition.id, at, own)
+    for condition, paid in payouts.items():
+        note_resolution(desk, condition, at, [None, "goldsky", None, False, None, paid, None, None, None, None])
     return True
 
 
