@@ -181,6 +181,18 @@ class Lifecycle:
             found.append((stream, state))
         return found
 
+    def _on_unsubscribed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        """Let streams go, for instance those that the venue lists no more: not observed from here on."""
+        connection = self.connections.get(source.connection)
+        for stream, state in self._expect(event, source, at):
+            if source.connection in state.connections:
+                state.connections.remove(source.connection)
+            if connection is not None and stream.index in connection.streams:
+                connection.streams.remove(stream.index)
+            if not state.connections:
+                evidence = {"why": "unsubscribed"}
+                self._ledger.open(stream, state, "venue_status", at, from_ns=at[0], evidence=evidence)
+
     def _on_closed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         if event.get("cause") == "shutdown":
             return  # the streams go on in the next session, which says from when they were not observed
