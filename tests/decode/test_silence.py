@@ -9,15 +9,15 @@ SPOT = Source("binance", "spot", "binance/spot/1")
 
 def trade(number: int) -> str:
     return (
-        '{"stream":"btcusdt@trade","data":{"e":"trade","E":1767225600000,"s":"BTCUSDT","t":%d,"p":"60000.1",'
-        '"q":"0.5","T":1767225600000,"m":true,"M":true}}' % number
+        f'{{"stream":"btcusdt@trade","data":{{"e":"trade","E":1767225600000,"s":"BTCUSDT","t":{number},"p":"60000.1",'
+        '"q":"0.5","T":1767225600000,"m":true,"M":true}}'
     )
 
 
 def quote(number: int) -> str:
     return (
-        '{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"60000.0","B":"1.0","a":"60000.1","A":"2.0"}}'
-        % number
+        f'{{"stream":"btcusdt@bookTicker","data":{{"u":{number},"s":"BTCUSDT","b":"60000.0","B":"1.0",'
+        '"a":"60000.1","A":"2.0"}}'
     )
 
 

@@ -10,7 +10,8 @@ from truetape.venues._contract import Continuity
 
 HOLES_MAX = 64
 RECENT_IDS_MAX = 4096
-BUFFER_UNSYNCED_MAX = 20_000
+BUFFER_UNSYNCED_MAX = 600
+"""Changes kept for a snapshot to come: a minute of a stream that sends ten a second; they are in each checkpoint."""
 BUFFER_SYNCED_MAX = 256
 
 
