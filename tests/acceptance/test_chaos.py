@@ -47,7 +47,7 @@ PROVEN = {
 """Streams whose own numbers, or those of their connection, show every lost frame. A lost quote elsewhere is not shown."""
 ON_FRAMES = ("drop", "drop", "drop", "duplicate", "reorder", "corrupt")
 ON_REQUESTS = ("429 retry-after 1 for 1 request", "5xx for 2 requests", "slow 1s for 2 requests", "cut-snapshot")
-BEGIN_S, HEAL_S, LAST_S = 7.0, 9.0, 3.0
+BEGIN_S, HEAL_S, LAST_S = 5.0, 8.0, 2.0
 SLACK = timedelta(seconds=1)
 """Between a moment at the venue and the same moment at a socket of a busy machine."""
 LOSSES = {"drop", "corrupt", "change-field", "freeze"}
@@ -281,7 +281,7 @@ async def run_chaos(folder: Path, seeds: Sequence[int], seconds: float) -> None:
 
 
 async def test_every_loss_is_declared_and_every_gap_has_a_cause(tmp_path: Path) -> None:
-    await run_chaos(tmp_path, [1], 9.0)
+    await run_chaos(tmp_path, [1], 8.0)
 
 
 @pytest.mark.soak
