@@ -11,6 +11,7 @@ from recorded import read_frames
 
 from truetape.errors import ConfigError
 from truetape.sim.recording import Recording
+from truetape.sim.replica import Replica
 from truetape.sim.server import SimServer
 
 
@@ -92,3 +93,32 @@ async def test_the_pace_is_the_recorded_one_divided_by_the_speed(tmp_path: Path)
 def test_a_missing_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         Recording([tmp_path / "none"])
+
+
+def test_a_book_begins_anew_where_the_recording_does() -> None:
+    def diff(first: int, last: int, before: int, price: str) -> bytes:
+        data = f'"U":{first},"u":{last},"pu":{before},"b":[["{price}","1"]],"a":[]'
+        return f'{{"stream":"btcusdt@depth","data":{{"e":"depthUpdate","s":"BTCUSDT",{data}}}}}'.encode()
+
+    def snapshot(last: int, price: str) -> bytes:
+        return f'{{"lastUpdateId":{last},"bids":[["{price}","2"]],"asks":[]}}'.encode()
+
+    def tell(replica: Replica) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(replica.describe())
+        return {"last": told["lastUpdateId"], "bids": dict(told["bids"])}
+
+    lines = [diff(1, 2, 0, "10"), snapshot(2, "11"), diff(4, 5, 2, "12")]
+    later = [diff(100, 110, 90, "70"), diff(115, 120, 110, "71"), snapshot(117, "72"), diff(125, 130, 120, "73")]
+    last = [diff(200, 210, 190, "80")]
+    replica = Replica("usdm")
+    for line in lines + later + last:
+        (replica.begin if b"stream" in line else replica.offer)(line)
+    seen = [tell(replica)]
+    for line in (line for line in lines + later + last if b"stream" in line):
+        replica.apply(line)
+        seen.append(tell(replica))
+    first, second = {"last": 2, "bids": {"11": "2"}}, {"last": 117, "bids": {"72": "2"}}
+    assert seen[:4] == [first, first, {"last": 5, "bids": {"11": "2", "12": "1"}}, second]
+    assert seen[4] == {"last": 120, "bids": {"72": "2", "71": "1"}}
+    assert seen[5] == {"last": 130, "bids": {"72": "2", "71": "1", "73": "1"}}
+    assert seen[6] == {"last": 210, "bids": {"80": "1"}}
