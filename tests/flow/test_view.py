@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from truetape.config import DeliverSettings
@@ -109,3 +110,18 @@ def test_replay_of_a_stretch_is_cut_to_it(tape: str) -> None:
     assert offsets
     assert min(offsets) >= 1000
     assert max(offsets) < 2000
+
+
+def test_a_memory_of_another_version_is_made_again_from_the_tape(tape: str, whole: Path, tmp_path: Path) -> None:
+    spec = f"lake:{tmp_path / 'lake'}"
+    reader = open_reader(tape)
+    sink = open_sink(spec, reader.tape_id)
+    view = View(reader, reader.tape_id, sink, DeliverSettings())
+    view.advance(2999)
+    view.commit()
+    checkpoint = sink.resume()
+    assert checkpoint is not None
+    sink.write({}, msgspec.structs.replace(checkpoint, state=msgspec.msgpack.encode({"of": "another version"})))
+    sink.close()
+    deliver(tape, (spec,))
+    assert lake_hash(tmp_path / "lake") == lake_hash(whole)

@@ -12,9 +12,10 @@ import pyarrow.compute
 from truetape import clock
 from truetape.config import DeliverSettings
 from truetape.decode.engine import Engine
+from truetape.events.checkpoint import Checkpoint
 from truetape.events.wish import Wish
 from truetape.sinks import Sink, open_sink
-from truetape.tape import TapeReader, open_reader
+from truetape.tape import FrameBatch, TapeReader, open_reader
 
 FEED_FRAMES_MAX = 4096
 """Frames decoded before their rows become columns: bounds memory, and the cost of making columns."""
@@ -57,11 +58,24 @@ class View:
         self._seen_ns = 0
         checkpoint = sink.resume()
         if checkpoint is not None:
-            self.engine.restore(checkpoint)
+            self._resume(checkpoint)
         self.committed = self.engine.offset
         """Everything below this offset is durable in the sink."""
         self.newest: dict[tuple[str, str, str], tuple[float | None, float | None]] = {}
         """(channel, venue, symbol) → price and lag in ms of the newest row, of a sample of rows."""
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.engine.restore(checkpoint)
+        except msgspec.DecodeError:
+            # Another version wrote what the decoder remembered: the tape tells it again.
+            for batch in self._reader.read(self._reader.first):
+                if batch.offset >= checkpoint.offset:
+                    break
+                kept = batch.data.slice(0, checkpoint.offset - batch.offset)
+                self.engine.feed(FrameBatch(batch.offset, kept))
+                self.engine.take()
+                self.engine.take_wishes()
 
     def advance(self, frames_max: int = 50_000) -> int:
         """Decode at most about so many frames that are on the tape now; return how many were."""
