@@ -40,3 +40,17 @@ def test_a_repair_keeps_the_span_and_reason_of_what_it_repairs(rows: Rows) -> No
     Ledger(rows).repair(STREAM, Hole(5, 6, "name", 1000, 9000, "disconnect"), (99_000, 3), {"proof": "arrived late"})
     (row,) = rows.plain["gap"]
     assert row[4:] == ("name", "trade", 1, 9, "disconnect", "repaired", '{"proof":"arrived late"}', 0)
+
+
+def test_an_open_gap_may_turn_out_to_have_begun_earlier(rows: Rows) -> None:
+    ledger, state = Ledger(rows), StreamState(Continuity("book_change", "none"))
+    ledger.widen(STREAM, state, 500, (1500, 0), {})
+    ledger.open(STREAM, state, "crossed", (2000, 1))
+    ledger.widen(STREAM, state, 1000, (2000, 1), {"last": 1, "next": 3})
+    ledger.widen(STREAM, state, 1500, (2000, 1), {})
+    ledger.close(STREAM, state, (4000, 3))
+    assert [(row[6], row[7], row[9]) for row in rows.plain["gap"]] == [
+        (2, None, "open"),
+        (1, None, "open"),
+        (1, 4, "closed"),
+    ]

@@ -304,3 +304,39 @@ def test_connections_that_never_close_end_with_the_session() -> None:
         tape.say(Source("binance", "spot", f"a#{turn:03}"), trade(turn))
     state = msgspec.msgpack.decode(decode(tape).state, strict=False)
     assert list(state["connections"]) == ["a#049"]
+
+
+def hand_over_quotes(*losing: Source) -> list[dict[str, Any]]:
+    """Lose frames on connections that carry the same quotes, in the same second."""
+    tape = Tape()
+    for line in (A, B):
+        open_line(tape, line, "quote")
+        tape.say(line, quote(1))
+    tape.wait(1)
+    begin = tape.now_ns
+    tape.wait(1)
+    for line in losing:
+        tape.note(line, "dropped", frames=1, bytes=10, from_ns=begin, to_ns=tape.now_ns)
+    tape.say(A, quote(5))
+    return decode(tape).gaps(channel="quote", reason="disk")
+
+
+def test_during_a_hand_over_what_only_one_connection_lost_is_no_gap() -> None:
+    assert hand_over_quotes(A) == []
+    assert hand_over_quotes(B) == []
+
+
+def test_during_a_hand_over_what_both_connections_lost_is_a_gap() -> None:
+    assert len(hand_over_quotes(A, B)) == 1
+    assert len(hand_over_quotes(B, A)) == 1
+
+
+def test_a_connection_that_opened_after_a_loss_began_is_no_witness() -> None:
+    tape = Tape()
+    open_line(tape, A, "quote")
+    tape.say(A, quote(1))
+    begin = tape.now_ns + 1
+    open_line(tape, B, "quote")
+    tape.note(A, "dropped", frames=1, bytes=10, from_ns=begin, to_ns=tape.now_ns)
+    (gap,) = decode(tape).gaps(channel="quote", reason="disk")
+    assert gap["from_at"] == to_time(begin)

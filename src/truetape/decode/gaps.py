@@ -37,6 +37,14 @@ class Ledger:
         state.gap_missing = None
         self._append(stream, state.gap, (state.gap_from_ns, None), (reason, "open"), at, evidence, None)
 
+    def widen(
+        self, stream: Stream, state: StreamState, from_ns: int, at: tuple[int, int], evidence: dict[str, Any]
+    ) -> None:
+        """Say that the open gap began earlier than was known."""
+        if state.gap and from_ns < state.gap_from_ns:
+            state.gap_from_ns = from_ns
+            self._append(stream, state.gap, (from_ns, None), (state.gap_reason, "open"), at, evidence, None)
+
     def close(
         self,
         stream: Stream,

@@ -239,15 +239,30 @@ class Lifecycle:
         begin = int(evidence.get("from_ns", connection.seen_ns))
         for index in connection.streams:
             stream, state = self._pair(index, at)
-            is_owner = state.owner == name
-            if state.rule.rule in _DENSE or state.gap or (len(state.connections) > 1 and not is_owner):
+            is_book = stream.channel == "book_change"
+            if state.rule.rule in _DENSE or self._is_spared(state, name, begin, is_book=is_book):
                 continue
-            if stream.channel == "book_change":
+            if state.gap:
+                if is_book:  # what was found wrong with it may have begun before
+                    self._ledger.widen(stream, state, begin, at, evidence)
+                continue
+            if is_book:
                 state.is_synced = False
                 self._ledger.open(stream, state, reason, at, from_ns=begin, evidence=evidence)
                 self._wish(connection, name, at, "book lost frames")
             else:
                 self._ledger.declare(stream, (begin, at[0]), reason, at, state=state, evidence=evidence)
+        connection.lost_ns = at[0]
+
+    def _is_spared(self, state: StreamState, name: str, begin_ns: int, *, is_book: bool) -> bool:
+        """Tell whether another connection carried a stream whole while this one lost frames.
+
+        One that opened meanwhile, or lost frames itself, is no witness. A book follows one connection only.
+        """
+        others = [self.connections[other] for other in state.connections if other != name and other in self.connections]
+        if is_book:
+            return bool(others) and state.owner != name
+        return any(other.opened_ns <= begin_ns and other.lost_ns < begin_ns for other in others)
 
     def suspect(self, source: Source, payload: bytes, at: tuple[int, int], evidence: dict[str, Any]) -> None:
         """Declare holes on streams that a frame that does not decode names, where no ids of theirs would tell."""

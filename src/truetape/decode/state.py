@@ -89,6 +89,8 @@ class ConnectionState(msgspec.Struct):
     """Ascending."""
     silent: bool = False
     wished_ns: int = 0
+    lost_ns: int = 0
+    """Until when it lost frames, the last time it did."""
     holes: list[tuple[int, int]] = []
     """The newest stretches of HOLE_NS and more in which nothing at all came: loss when ids say so."""
 
