@@ -93,6 +93,10 @@ class Continuity:
             while rows and rows[-1][3] == offset:
                 self._drop(kind, rows, [len(rows) - 1], is_counted=is_repeat)
 
+    def forget_books(self) -> None:
+        """Say that the list of book frames was emptied."""
+        self._books_done = 0
+
     def forget_done(self) -> None:
         """Say that the lists were emptied."""
         self._trades_done = self._quotes_done = self._books_done = 0

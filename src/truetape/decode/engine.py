@@ -15,7 +15,7 @@ from truetape.decode.lifecycle import Lifecycle
 from truetape.decode.state import ConnectionState, StreamState, find_rule
 from truetape.errors import DecodeError, TapeError
 from truetape.events.checkpoint import Checkpoint
-from truetape.events.columns import take_tables
+from truetape.events.columns import pack_books, take_tables
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Numbering, PlainRow, Response, Rows, Scribe
 from truetape.events.schema import KINDS
@@ -26,6 +26,8 @@ from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import OnMessage, VenueDecoder
 
 DAY_NS = 86_400 * 10**9
+PACK_FRAMES = 256
+"""Book frames whose levels are held as Python objects at once."""
 HANDLERS_MAX = 4096
 """Connections whose handlers are kept: those of closed ones go anyway."""
 SAMPLED = tuple(kind for kind in KINDS if kind not in {"gap", "connection", "quarantine", "drift"})
@@ -112,7 +114,12 @@ class Engine:
             self._settle()
             self._lifecycle.meet(stretch.sources[stretch.codes[stop]], stretch.received[stop])
             begin = stop
-        self._take_known(stretch, handlers, begin, end)
+        for start in range(begin, end, PACK_FRAMES):
+            if len(self._rows.books) * 2 > PACK_FRAMES:  # before, not after: the newest frame may yet be sampled
+                self._settle()
+                pack_books(self._rows)
+                self._continuity.forget_books()
+            self._take_known(stretch, handlers, start, min(start + PACK_FRAMES, end))
 
     def _find_strangers(self, stretch: "_Stretch", begin: int, end: int) -> list[int]:
         """Return where connections speak for the first time that never said that they opened."""
@@ -195,7 +202,8 @@ class Engine:
     @property
     def pending(self) -> int:
         """Tuples held, not yet columns."""
-        return len(self._rows.trades) + len(self._rows.quotes) + len(self._rows.books)
+        packed = sum(len(part.offset) for part in self._rows.packed_books)
+        return len(self._rows.trades) + len(self._rows.quotes) + len(self._rows.books) + packed
 
     @property
     def counts(self) -> dict[str, int]:

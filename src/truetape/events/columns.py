@@ -6,7 +6,7 @@ beyond the flattening of tuples.
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from truetape.events.instrument import Stream
-from truetape.events.rows import BOOK_DIFF, BookRow, PlainRow, QuoteRow, Rows, TradeRow, Unit
+from truetape.events.rows import BOOK_DIFF, PlainRow, QuoteRow, Rows, TradeRow, Unit
 from truetape.events.schema import KINDS, ColumnType
 
 Integers = npt.NDArray[np.int64]
@@ -30,11 +30,12 @@ def take_tables(rows: Rows) -> dict[str, pa.Table]:
     if rows.trades:
         tables["trade"] = tabulate_trades(rows.trades, names)
         rows.trades.clear()
-    if rows.books:
-        table = tabulate_books(rows.books, names)
+    pack_books(rows)
+    if rows.packed_books:
+        table = tabulate_books(rows.packed_books, names)
         if table.num_rows:
             tables["book_change"] = table
-        rows.books.clear()
+        rows.packed_books.clear()
     if rows.quotes:
         tables["quote"] = tabulate_quotes(rows.quotes, names)
         rows.quotes.clear()
@@ -61,27 +62,52 @@ class _Names:
 
 
 def _common(names: _Names, stream: Integers, exchange: pa.Array, received_ns: Integers, offset: Integers) -> list[Any]:
-    at = pa.array(stream)
-    received = pa.array(received_ns // 1000).cast(_TIME)
+    return _place(names, stream, exchange, received_ns // 1000, offset, _row_in_frame(offset))
+
+
+def _place(
+    names: _Names, stream: Integers, exchange: pa.Array, received_us: Integers, offset: Integers, row: Integers
+) -> list[Any]:
+    received = pa.array(received_us).cast(_TIME)
     return [
-        names.venue.take(at),
-        names.symbol.take(at),
-        names.venue_symbol.take(at),
+        *_spread((names.venue, names.symbol, names.venue_symbol), stream),
         exchange.cast(_TIME),
         received,
         received,
         pa.array(offset),
-        pa.array(_row_in_frame(offset)),
+        pa.array(row),
     ]
+
+
+def _spread(names: Sequence[pa.Array], stream: Integers) -> list[pa.Array]:
+    """Return each row's names; those of one stream only are written at one blow."""
+    first = int(stream[0]) if len(stream) else 0
+    if len(stream) and bool((stream == first).all()):
+        return [_repeat(name[first].as_py().encode(), len(stream)) for name in names]
+    at = pa.array(stream)
+    return [name.take(at) for name in names]
+
+
+def _repeat(text: bytes, count: int) -> pa.Array:
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(len(text))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text * count))
 
 
 def _row_in_frame(offset: Integers) -> Integers:
     """Number rows of equal offset from 0; equal offsets stand together."""
-    position = np.arange(len(offset), dtype=np.int64)
-    starts = np.empty(len(offset), dtype=bool)
-    starts[:1] = True  # a take may hold book frames without any level
-    np.not_equal(offset[1:], offset[:-1], out=starts[1:])
-    return position - np.maximum.accumulate(np.where(starts, position, 0))
+    return _number_rows(offset, np.ones(len(offset), dtype=np.int64))
+
+
+def _number_rows(offset: Integers, counts: Integers) -> Integers:
+    """Number the rows of each offset from 0, where entry i of `offset` stands for `counts[i]` rows."""
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    is_new = np.empty(len(offset), dtype=bool)
+    is_new[:1] = True  # a take may hold book frames without any level
+    np.not_equal(offset[1:], offset[:-1], out=is_new[1:])
+    begins = np.maximum.accumulate(np.where(is_new, starts, 0))
+    numbers: Integers = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) - np.repeat(begins, counts)
+    return numbers
 
 
 def find_inexact(values: Floats) -> npt.NDArray[np.bool_]:
@@ -137,27 +163,62 @@ def tabulate_plain(kind: str, rows: Sequence[PlainRow], names: _Names) -> pa.Tab
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def tabulate_books(rows: Sequence[BookRow], names: _Names) -> pa.Table:
-    """Book frames: one row per level, bids before asks; what a frame says once is repeated."""
+class PackedBooks(NamedTuple):
+    """Book frames taken apart: what a frame says once, and the levels of all as flat numbers."""
+
+    stream: Sequence[int]
+    exchange: Sequence[int | None]
+    received: Sequence[int]
+    offset: Sequence[int]
+    what: Sequence[int]
+    last: Sequence[int | None]
+    units: Sequence[Unit | None]
+    side_counts: Integers
+    """Levels of each frame's bids and asks, in turn."""
+    flat: Floats
+    """Price and size of each level, in turn."""
+
+
+def pack_books(rows: Rows) -> None:
+    """Take the book frames' levels out of their lists while they are still in the processor's cache.
+
+    Levels are most of what decoding allocates: kept until the take they cost a third more than freed soon.
+    """
     # hot: bench/decode.py
-    stream, exchange, received, offset, _, what, _, last, _, bids, asks, units, _ = zip(*rows, strict=True)
+    if not rows.books:
+        return
+    stream, exchange, received, offset, _, what, _, last, _, bids, asks, units, _ = zip(*rows.books, strict=True)
     sides = list(chain.from_iterable(zip(bids, asks, strict=True)))
     side_counts = np.fromiter(map(len, sides), np.int64, len(sides))
+    levels = chain.from_iterable(chain.from_iterable(sides))
+    flat = np.fromiter(levels, np.float64, int(side_counts.sum()) * 2)
+    rows.packed_books.append(PackedBooks(stream, exchange, received, offset, what, last, units, side_counts, flat))
+    rows.books.clear()
+
+
+def tabulate_books(packed: Sequence[PackedBooks], names: _Names) -> pa.Table:
+    """Book frames: one row per level, bids before asks; what a frame says once is repeated."""
+    # hot: bench/decode.py
+    stream, exchange, received, offset, what, last, units = (
+        list(chain.from_iterable(part)) for part in zip(*(one[:7] for one in packed), strict=True)
+    )
+    side_counts = np.concatenate([one.side_counts for one in packed])
+    flat = np.concatenate([one.flat for one in packed])
     counts = side_counts[0::2] + side_counts[1::2]
-    total = int(counts.sum())
-    flat = np.fromiter(chain.from_iterable(chain.from_iterable(sides)), np.float64, total * 2)
     prices, sizes = np.ascontiguousarray(flat[0::2]), np.ascontiguousarray(flat[1::2])
     amounts, contracts = _convert_sizes(units, counts, prices, sizes)
-    columns = _common(
+    offsets = _integers(offset)
+    columns = _place(
         names,
         np.repeat(_integers(stream), counts),
         _repeat_nullable(exchange, counts),
-        np.repeat(_integers(received), counts),
-        np.repeat(_integers(offset), counts),
+        np.repeat(_integers(received) // 1000, counts),
+        np.repeat(offsets, counts),
+        _number_rows(offsets, counts),
     )
-    is_bid = np.repeat(np.tile(np.array([0, 1]), len(rows)), side_counts)
+    is_bid = np.repeat(np.tile(np.array([0, 1]), len(offset)), side_counts)
     columns += [
-        pa.array(np.repeat(np.fromiter(what, np.int64, len(rows)) != BOOK_DIFF, counts)),
+        pa.array(np.repeat(_integers(what) != BOOK_DIFF, counts)),
         pa.array(["bid", "ask"], pa.utf8()).take(pa.array(is_bid)),
         pa.array(prices),
         amounts,

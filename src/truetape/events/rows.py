@@ -144,6 +144,8 @@ class Rows:
     def __init__(self) -> None:
         self.trades: list[TradeRow] = []
         self.books: list[BookRow] = []
+        self.packed_books: list[Any] = []
+        """Book frames already judged, their levels flat arrays (`columns.pack_books`), in order; `books` come after."""
         self.quotes: list[QuoteRow] = []
         self.plain: dict[str, list[PlainRow]] = {}
         self.acks: list[Ack] = []
