@@ -9,6 +9,7 @@ import pyarrow as pa
 from frames import CASES, batch_frames, read_case
 
 from truetape.decode.engine import Engine
+from truetape.flow.view_process import tune_allocator
 from truetape.tape import FrameBatch
 
 TAKE_FRAMES = 4096
@@ -37,6 +38,7 @@ def main(name: str, books: str, seconds: float) -> None:
     case = next(case for case in CASES if case.name == name)
     batches = batch_frames(read_case(case))
     frames = sum(len(batch.data) for batch in batches)
+    tune_allocator()
     gc.freeze()
     gc.disable()
     pa.set_cpu_count(1)
