@@ -43,7 +43,7 @@ bench: $(VENV)/.made  ## measure, beside other tools, and write docs/benchmarks.
 	$(BIN)/python bench/run.py
 
 soak: $(VENV)/.made  ## kills and chaos for minutes; results go into docs/soak.md
-	$(BIN)/python -m pytest -q -m soak
+	$(BIN)/python -m pytest -q -s -m soak
 
 # What CI runs (.ci/run): everything, `make test` as the README has it included, in an environment made from nothing.
 CI_VENV := build/ci-venv
