@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from truetape.collect.plan import batch_topics
 from truetape.config import rewrite_url
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Rows, Scribe
@@ -34,6 +35,8 @@ async def fetch_listings(server: SimServer, venue: Venue) -> list[Instrument]:
     found: list[Instrument] = []
     async with aiohttp.ClientSession() as client:
         for listing in venue.listings:
+            if venue.default_markets and listing.market not in venue.default_markets:
+                continue  # what nobody records unless asked to is not faked
             async with client.get(rewrite_url(listing.url, server.url)) as answer:
                 body = await answer.read()
                 if answer.status == 200:
@@ -79,9 +82,8 @@ async def watch_feed(client, server, venue, feed: Feed, wanted, on_message) -> N
     async with client.ws_connect(rewrite_url(feed.url, server.url), max_msg_size=0) as socket:
         for greeting in feed.greetings:
             await socket.send_str(greeting)
-        size = feed.limits.topics_per_message_max
-        for start in range(0, len(flat), size):
-            await socket.send_str(venue.subscribe(feed, flat[start : start + size], start + 1).decode())
+        for number, batch in enumerate(batch_topics(venue, feed, flat), 1):
+            await socket.send_str(venue.subscribe(feed, batch, number).decode())
         seen, data = 0, Counter[bool]()
         while seen < 400:
             try:
