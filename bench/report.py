@@ -33,7 +33,11 @@ def write_page(path: Path = ROOT / "docs" / "benchmarks.md") -> None:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(about["at"]))
         quick = " --quick" if about["quick"] else ""
         load_average = f"{about['load']:.1f} → {about['load_after']:.1f}"
-        parts.append(f"## {title}\n\n{module.render(results)}")
+        try:
+            section = module.render(results)
+        except KeyError:
+            section = "The last results are of another version of this benchmark: run it again.\n"
+        parts.append(f"## {title}\n\n{section}")
         parts.append(f"`python bench/run.py {name}{quick}`, {when}, load average {load_average}.\n")
     path.write_text("\n".join(parts))
 
