@@ -11,7 +11,9 @@ import pytest
 from aiohttp import web
 
 from truetape.collect import CollectorStatus, collect
+from truetape.collect.collector import WISH_REPEAT_S, Collector
 from truetape.collect.connection import Tuning
+from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.errors import ConfigError, Refused, TapeError
@@ -94,6 +96,15 @@ async def test_wishes_are_granted_once(tape: Any, new_venue: Any, server: Any) -
     assert [e["cause"] for e in tape.events("closed")] == ["wish", "shutdown"]
     asked = [json.loads(f.meta) for f in tape.frames if f.kind == FrameKind.REQUEST and '"reason":"gap"' in f.meta]
     assert [meta["url"] for meta in asked] == ["https://fake.test/book"]
+
+
+async def test_what_still_waits_to_be_asked_is_not_asked_twice(tape: Any, new_venue: Any, server: Any) -> None:
+    settings = settings_for(server.url)
+    collector = Collector(settings, {"fake": new_venue()}, Recorder(tape, settings.record), TUNING)
+    first, other = (Fetch("fake", "spot", f"https://fake.test/{name}", "x") for name in ("book", "listing"))
+    granted = [collector.grant(first), collector.grant(other)]
+    await asyncio.sleep(WISH_REPEAT_S + 0.1)
+    assert [*granted, collector.grant(first)] == [True, True, False]
 
 
 async def test_unknown_instrument_ends_before_anything_is_subscribed(tape: Any, new_venue: Any, server: Any) -> None:

@@ -89,10 +89,13 @@ class Collector:
         if part is None or self._is_repeated(wish):
             return False
         if isinstance(wish, Fetch):
+            if wish.url in part.fetching:
+                return False
             try:
                 part.fetches.put_nowait(wish)
             except asyncio.QueueFull:
                 return self._refuse(wish)
+            part.fetching.add(wish.url)
             return True
         if isinstance(wish, Reconnect):
             return any(connection.reconnect(wish.connection) for connection in part.connections)

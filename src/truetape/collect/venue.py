@@ -48,6 +48,8 @@ class VenueCollector:
         self.state: State = "listing"
         self.reason = ""
         self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(FETCHES_MAX)
+        self.fetching: set[str] = set()
+        """Addresses that wait in line or are being asked: one answer serves whoever wishes for it meanwhile."""
         self._held: dict[Connection, asyncio.Task[None]] = {}
         self._settings = settings
         self._recorder = recorder
@@ -161,6 +163,8 @@ class VenueCollector:
                 await self.http.fetch(Ask(wish.feed, wish.url, wish.weight, wish.reason))
             except TruetapeError as error:
                 self.reason = str(error)  # the failure is on the tape; who wished will wish again
+            finally:
+                self.fetching.discard(wish.url)
 
 
 def make_plans(venue: Venue, settings: VenueSettings, listed: list[Instrument]) -> tuple[ConnectionPlan, ...]:
