@@ -16,6 +16,22 @@ class Side(msgspec.Struct):
 
     def apply(self, levels: Levels) -> None:
         """Set levels to their new absolute sizes; zero removes, and removing an unknown level is normal."""
+        # hot: bench/decode.py
+        if levels and isinstance(levels[0][0], str):
+            self._apply_text(levels)
+            return
+        prices, sizes = self.prices, self.sizes
+        price: Any
+        for level in levels:
+            price, size = level
+            if size:
+                if price not in sizes:
+                    insort(prices, price)
+                sizes[price] = level
+            elif sizes.pop(price, None) is not None:
+                del prices[bisect_left(prices, price)]
+
+    def _apply_text(self, levels: Levels) -> None:
         prices, sizes = self.prices, self.sizes
         for level in levels:
             price = float(level[0])

@@ -67,6 +67,7 @@ class Continuity:
         self.duplicates: dict[str, int] = {}
         self._trades_done = self._quotes_done = self._books_done = 0
         self._plain_done: dict[str, int] = {}
+        self._named: dict[int, Instrument] = {}
         self.topics: dict[int, tuple[str, ...]] = {}
         """Stream index → the venue's topics, where the tape says; else asked of the venue."""
         self.losses: list[Loss] = []
@@ -478,9 +479,14 @@ class Continuity:
         return row
 
     def _find_instrument(self, stream: Stream) -> Instrument:
-        venue = load_venue(stream.venue)
         listed = self._rows.instruments.get((stream.venue, stream.market, stream.venue_symbol))
-        return listed or venue.name_instrument(stream.market, stream.venue_symbol)
+        if listed is not None:
+            return listed
+        named = self._named.get(stream.index)
+        if named is None:
+            venue = load_venue(stream.venue)
+            named = self._named[stream.index] = venue.name_instrument(stream.market, stream.venue_symbol)
+        return named
 
     def _wish(self, state: StreamState, row: BookRow, reason: str) -> None:
         if state.wished_ns and row[2] - state.wished_ns < WISH_AGAIN_NS:

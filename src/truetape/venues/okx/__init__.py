@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from datetime import date
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -139,7 +139,7 @@ def _find_feed(url: str) -> str | None:
 def _prove_book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
     """Return CRC32, as a signed number, of 25 levels a side in turns: bid price, bid size, ask price, ask size."""
     pairs = zip_longest(bids[:25], asks[:25], fillvalue=())
-    text = ":".join(part for bid, ask in pairs for part in (*bid, *ask))
+    text = ":".join(chain.from_iterable(chain.from_iterable(pairs)))
     number = zlib.crc32(text.encode())
     return number - 2**32 if number >= 2**31 else number
 
