@@ -103,7 +103,8 @@ def render(rows: list[Row]) -> str:
 
 NOTES = """
 * truetape: `Engine.feed` of batches as a tape gives them, and `take` into Arrow tables each 4,096 frames, with the
-  garbage collector off, as the view process runs. Continuity rules, drift samples and lineage columns included.
+  garbage collector off, as the view process runs. On OKX each book's checksum is proven, which no other tool does.
+  Continuity rules, drift samples and lineage columns included.
 * cryptofeed: its message handlers with callbacks that do nothing; it keeps books and builds `Decimal`s in any case,
   and with `msgspec` installed, which it then uses to parse. Of trades it reads `aggTrade` only: the frames were renamed.
 * tardis-dev: `JSON.parse` and its normalising mappers, the objects dropped; it keeps no books.

@@ -56,12 +56,12 @@ CASES = (
         tardis=(("binance", "BinanceTradesMapper", ("binance",)),), ccxt="binance",
     ),
     Case(
-        "usdm_depth_23", "Binance USD-M depth", "binance", "binance/hftbacktest_usdm_btcusdt_20240718.gz",
+        "usdm_depth_23", "Binance USD-M depth, 23 levels", "binance", "binance/hftbacktest_usdm_btcusdt_20240718.gz",
         "hftbacktest", "book_change", ("@depth",), cryptofeed="binance_futures.BinanceFutures",
         tardis=(_FUTURES_BOOK,), ccxt="binanceusdm",
     ),
     Case(
-        "usdm_depth_66", "Binance USD-M depth", "binance", "binance/hftbacktest_usdm_ethusdt_20240808.gz",
+        "usdm_depth_66", "Binance USD-M depth, 65 levels", "binance", "binance/hftbacktest_usdm_ethusdt_20240808.gz",
         "hftbacktest", "book_change", ("@depth",), cryptofeed="binance_futures.BinanceFutures",
         tardis=(_FUTURES_BOOK,), ccxt="binanceusdm",
     ),
