@@ -171,7 +171,7 @@ def small_disk(stage: Any) -> Iterator[Callable[[str], Path]]:
 def test_a_full_disk_ends_recording_with_one_line_a_whole_tape_and_a_gap(
     stage: Any, sim_url: str, small_disk: Callable[[str], Path], wait_until: Any
 ) -> None:
-    disk = small_disk("size=400k")
+    disk = small_disk("size=250k")
     config = stage.configure(VENUES, tape=f"{disk}/tape")
     play = record(stage, sim_url, config)
     assert play.wait() not in (0, None)

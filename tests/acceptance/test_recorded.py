@@ -189,14 +189,14 @@ def build_again(home: Path) -> tuple[str, str]:
     return lake_hash(again), hash_gold(again, "bars")
 
 
-def play_twice(stage: Any, wait_until: Any, stretches: Sequence[Sequence[Path]], speed: float) -> Truth:
+def play_twice(stage: Any, wait_until: Any, stretches: Sequence[Sequence[Path]], speed: float, again: int) -> Truth:
     truth = Truth([path for paths in stretches for path in paths])
     homes = [stage.folder / "one", stage.folder / "two"]
     for home in homes:
         perform(stage, wait_until, stretches, speed, home)
         check_against(truth, home)
     assert hash_bars(homes[0]) == hash_bars(homes[1])
-    for home in homes:
+    for home in homes[:again]:
         assert build_again(home) == (lake_hash(home / "lake"), hash_gold(home / "lake", "bars"))
         shutil.rmtree(home / "again")
     return truth
@@ -207,13 +207,13 @@ def find_files(recordings: Path, names: Sequence[str]) -> list[Path]:
 
 
 def test_three_minutes_of_a_recorded_market_twice(stage: Any, wait_until: Any, recordings: Path) -> None:
-    play_twice(stage, wait_until, [find_files(recordings, ["usdm_btcusdt_20240718.gz"])], 60)
+    play_twice(stage, wait_until, [find_files(recordings, ["usdm_btcusdt_20240718.gz"])], 60, again=1)
 
 
 @pytest.mark.soak
 def test_an_hour_of_recorded_markets_twice(stage: Any, wait_until: Any, recordings: Path) -> None:
     began = time.monotonic()
-    truth = play_twice(stage, wait_until, [find_files(recordings, names) for names in STRETCHES], 20)
+    truth = play_twice(stage, wait_until, [find_files(recordings, names) for names in STRETCHES], 20, again=2)
     frames = sum(truth.frames.values())
     print(
         f"\n{frames:,} frames, {len(truth.trades):,} trades, {truth.seconds / 60:.0f} minutes of streams, twice: "
