@@ -165,7 +165,7 @@ def fire(line: socket.socket, wire: Wire, rate: float, seconds: float) -> dict[s
     begin, cpu = time.perf_counter(), time.process_time()
     while sent < goal:
         due = min(int((time.perf_counter() - begin) * rate), goal)
-        if due <= sent:
+        if due - sent < rate * PERIOD_S and due < goal:  # a millisecond's frames at once: small bites cost both sides
             time.sleep(PERIOD_S)
             continue
         late_max = max(late_max, (due - sent) / rate)

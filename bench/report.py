@@ -18,6 +18,8 @@ TITLES = {
     "sizes": "Sizes in the lake",
     "startup": "Start",
 }
+TIMED = ("ingest", "latency", "memory")
+"""Benchmarks that hold a load for so many seconds."""
 PACKAGES = ("truetape", "pyarrow", "msgspec", "numpy", "picows", "aiohttp", "deltalake", "duckdb")
 
 
@@ -32,6 +34,7 @@ def write_page(path: Path = ROOT / "docs" / "benchmarks.md") -> None:
         module = importlib.import_module(name)
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(about["at"]))
         quick = " --quick" if about["quick"] else ""
+        quick += f" --seconds {about['seconds']:g}" if name in TIMED else ""
         load_average = f"{about['load']:.1f} → {about['load_after']:.1f}"
         try:
             section = module.render(results)
