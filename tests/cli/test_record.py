@@ -39,7 +39,7 @@ def write_settings(folder: Path) -> Path:
 
 def test_record_for_a_while_then_everything_balances(truetape: Run, sim_url: str, tmp_path: Path) -> None:
     write_settings(tmp_path)
-    process = spawn("record", "--duration", 3, env={"TRUETAPE_URL_BINANCE": sim_url}, cwd=tmp_path)
+    process = spawn("record", "--duration", 8, env={"TRUETAPE_URL_BINANCE": sim_url}, cwd=tmp_path)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "sealed" in out

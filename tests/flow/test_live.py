@@ -72,9 +72,9 @@ def check(folder: Path, seen: Seen) -> None:
 
 async def test_recording_seals_and_balances(tmp_path: Path, sim_url: str) -> None:
     seen = Seen()
-    await record(make_settings(tmp_path, sim_url), seen.show, duration_s=4)
+    await record(make_settings(tmp_path, sim_url), seen.show, duration_s=8)
     assert seen.status.view is not None
-    assert seen.status.view.offset == seen.status.view.end > 500
+    assert seen.status.view.offset == seen.status.view.end > 100
     assert {s.venue for s in seen.status.view.streams} >= {"binance", "coinbase"}
     assert not [s for s in seen.status.view.streams if s.gap]
     check(tmp_path, seen)
