@@ -5,6 +5,7 @@ One `truetape.yaml`, overridden by the environment: `TRUETAPE__SECTION__KEY=valu
 """
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
+from truetape import clock
 from truetape.errors import ConfigError
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -112,6 +114,9 @@ venues:
     channels: [trade, book_change, quote]
 """
 
+CLOCK_KEY = "TRUETAPE_CLOCK"
+"""Names the variable that compresses time, for runs against fake venues."""
+
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
 
 
@@ -127,6 +132,25 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 def load_defaults() -> Settings:
     """Return the built-in settings with what the environment overrides."""
     return parse_settings("", "environment", os.environ)
+
+
+def load_clock() -> None:
+    """Let time run as `TRUETAPE_CLOCK=<unix second>@<speed>` says, in this process and in those that it starts."""
+    text = os.environ.get(CLOCK_KEY, "")
+    if not text:
+        return
+    try:
+        start, speed, *since = (float(part) for part in text.split("@"))
+    except ValueError:
+        start = speed = math.nan
+        since = []
+    if not (speed > 0 and math.isfinite(start) and len(since) < 2):
+        raise ConfigError(
+            f"{CLOCK_KEY}: {text!r} is not a time like 1767557700@60: a unix second, @, and how fast it runs"
+        )
+    since_s = since[0] if since else clock.wall_ns() / 1e9
+    os.environ[CLOCK_KEY] = f"{start:.6f}@{speed:g}@{since_s:.6f}"  # the processes we start have the same time
+    clock.start_compressed(start, speed, since_s)
 
 
 def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:

@@ -45,6 +45,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader of our output that went away (`| head`) is no error."""
+        from truetape.config import load_clock
+
+        load_clock()
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

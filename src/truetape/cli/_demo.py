@@ -1,6 +1,5 @@
 """What `truetape demo` does, step by step."""
 
-import asyncio
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from truetape import clock
 from truetape.cli._live import Lines, LiveTable
 from truetape.config import LogSettings, load_settings
 from truetape.errors import ConfigError
@@ -68,7 +68,7 @@ class Demo:
         settings = load_settings(path)
         screen = LiveTable() if sys.stdout.isatty() else Lines(LogSettings())
         with screen:
-            status = asyncio.run(record(settings, screen.show, duration_s=self._seconds))
+            status = clock.run(record(settings, screen.show, duration_s=self._seconds))
         screen.summarize(status, settings)
 
     def _finish(self) -> None:

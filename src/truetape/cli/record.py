@@ -16,10 +16,10 @@ from truetape.cli._options import config_option, tape_option
 @click.option("--plain", is_flag=True, help="Log lines instead of the live table.")
 def command(config_path: Path, duration: float | None, tape: str | None, sinks: tuple[str, ...], plain: bool) -> None:
     """Record what the settings say; Ctrl-C or SIGTERM seals everything and prints a summary."""
-    import asyncio
 
     import msgspec
 
+    from truetape import clock
     from truetape.cli._live import Lines, LiveTable
     from truetape.config import load_settings
     from truetape.flow import record
@@ -32,5 +32,5 @@ def command(config_path: Path, duration: float | None, tape: str | None, sinks: 
     is_live = sys.stdout.isatty() and not plain and settings.log.format == "auto"
     screen = LiveTable() if is_live else Lines(settings.log)
     with screen:
-        status = asyncio.run(record(settings, screen.show, duration_s=duration))
+        status = clock.run(record(settings, screen.show, duration_s=duration))
     screen.summarize(status, settings)

@@ -15,13 +15,13 @@ def command(
     port: int, venues: tuple[str, ...], seed: int, rate: float, speed: float, faults: str, recording: tuple[str, ...]
 ) -> None:
     """Run fake venues on loopback that speak the real protocols, until Ctrl-C."""
-    import asyncio
     import contextlib
 
+    from truetape import clock
     from truetape.sim.server import serve
 
     def say(url: str) -> None:
         click.echo(f"fake venues at {url}; send a venue there with TRUETAPE_URL_<VENUE>={url}")
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(port, venues, seed, rate, faults, recording, speed, on_ready=say))
+        clock.run(serve(port, venues, seed, rate, faults, recording, speed, on_ready=say))

@@ -79,12 +79,12 @@ class Recorder:
         writer: TapeWriter,
         settings: RecordSettings,
         about: dict[str, Any] | None = None,
-        wall_ns: Callable[[], int] = clock.wall_ns,
+        wall_ns: Callable[[], int] | None = None,
     ) -> None:
         self._writer = writer
         self._settings = settings
         self._about = about or {}
-        self._wall_ns = wall_ns
+        self._wall_ns = wall_ns or clock.wall_ns
         self._frames_max = settings.buffer_frames_max
         self._bytes_max = settings.buffer_bytes_max
         self._sources: list[Source] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from truetape.config import Settings
+from truetape.config import Settings, load_clock
 from truetape.errors import TruetapeError
 from truetape.flow.message import Begin, Done, Failed, read_to_child, write_line
 
@@ -25,6 +25,7 @@ def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # terminals and service managers signal the whole group
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it is over
     try:
+        load_clock()
         counts = work(_read_begin())
     except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
         is_ours = isinstance(_find_cause(error), TruetapeError)

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
+from truetape import clock
 from truetape.collect import CollectorStatus, collect
 from truetape.collect.collector import load_venues
 from truetape.config import Settings
@@ -68,7 +69,7 @@ async def _run(settings: Settings) -> None:
 
 
 def _work(settings: Settings) -> dict[str, int]:
-    asyncio.run(_run(settings))
+    clock.run(_run(settings))
     return {}
 
 

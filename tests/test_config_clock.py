@@ -1,0 +1,27 @@
+"""The variable that compresses time."""
+
+import os
+import subprocess
+import sys
+
+
+def test_a_wrong_clock_is_refused_in_one_line() -> None:
+    for text in ("fast", "0@", "1767557700@0", "1767557700@-2", "1@2@3@4"):
+        done = run_python("from truetape.config import load_clock; load_clock()", TRUETAPE_CLOCK=text)
+        assert "ConfigError: TRUETAPE_CLOCK" in done.stderr, text
+
+
+def test_processes_told_the_same_clock_have_the_same_time() -> None:
+    parent = (
+        "import subprocess, sys; from truetape import clock, config; config.load_clock(); before = clock.wall_ns();"
+        "child = 'from truetape import clock, config; config.load_clock(); print(clock.wall_ns())';"
+        "said = int(subprocess.run([sys.executable, '-c', child], capture_output=True).stdout);"
+        "print(before <= said <= clock.wall_ns(), before)"
+    )
+    is_same, before = run_python(parent, TRUETAPE_CLOCK="1767557700@1000").stdout.split()
+    assert is_same == "True"
+    assert int(before) >= 1767557700 * 10**9
+
+
+def run_python(code: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environ})
