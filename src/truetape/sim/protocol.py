@@ -16,12 +16,19 @@ encode_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One HTTP GET as a venue sees it."""
+    """One HTTP request as a venue sees it."""
 
     host: str
     """Host the client meant; empty under the bare `/<venue>/…` path."""
     path: str
     args: Mapping[str, str]
+    """Arguments of the address; the last one where a name is repeated."""
+    target: str = ""
+    """Path and arguments as they were sent: what a client signs, and where names may be repeated."""
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    """Header → value, names in lower case."""
+    body: bytes = b""
 
     def number(self, name: str, default: int, highest: int = 1 << 62) -> int:
         """Return an integer argument, at most `highest`."""
@@ -39,6 +46,8 @@ class Reply(msgspec.Struct, frozen=True):
     weight: int = 1
     is_book: bool = False
     """Whether the body is a book snapshot (for the `cut-snapshot` fault)."""
+    headers: Mapping[str, str] = {}
+    content_type: str = "application/json"
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -88,6 +97,14 @@ class Desk(Protocol):
         ...
 
 
+class Stage(Protocol):
+    """A part of a venue that moves by the time, not by a market's steps."""
+
+    def advance(self, now_us: int) -> int:
+        """Publish what has become due; returns how many frames or steps that was."""
+        ...
+
+
 class Line(msgspec.Struct, frozen=True):
     """What answers a WebSocket address."""
 
@@ -103,8 +120,8 @@ class FakeVenue(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...]
     """The venue's real hosts, WebSocket and REST."""
     specs: tuple[Spec, ...]
-    connect: Callable[[Query], Line | None]
-    """What answers a WebSocket address; null: 404."""
+    connect: Callable[[Query], Line | Reply | None]
+    """What answers a WebSocket address; a reply refuses the handshake; null: 404."""
     respond: "Callable[[World, Query], Reply]"
     make_desk: "Callable[[Market, Hub], Desk]"
     quotas: Mapping[str, Quota]
@@ -118,3 +135,6 @@ class FakeVenue(msgspec.Struct, frozen=True):
     """Product line of a recorded connection's URL."""
     guess_spec: Callable[[str, str], Spec | None] = lambda feed, symbol: None
     """A plausible listing for a symbol that a recording has and we do not list."""
+    stages: "Mapping[str, Callable[[World], Stage]]" = {}
+    """Name → what makes a part that moves by the time; it is found again as `world.stages[name]`."""
+    methods: tuple[str, ...] = ("GET",)

@@ -51,7 +51,7 @@ class SimServer:
     def __init__(
         self,
         port: int = 0,
-        venues: Sequence[str] = (),
+        venues: "Sequence[str | FakeVenue]" = (),
         *,
         feed: "Synthetic | Recording | None" = None,
         faults: str | tuple[Fault, ...] = (),
@@ -69,7 +69,7 @@ class SimServer:
         self.judge = Judge(load_faults(faults) if isinstance(faults, str) else faults, self.time)
         self.world = World(synthetic.seed, synthetic.rate, self.time, self.judge, synthetic.trades_max)
         self.recording = feed if isinstance(feed, Recording) else None
-        self._fakes = [load_fake(name) for name in (venues or list_fakes())]
+        self._fakes = [load_fake(one) if isinstance(one, str) else one for one in (venues or list_fakes())]
         self._hosts = {host: fake for fake in self._fakes for host in (*fake.hosts, fake.name)}
         for fake in self._fakes:
             self.world.add_venue(fake)
@@ -206,7 +206,11 @@ class SimServer:
             return web.json_response({"error": f"no fake venue at this path (first part: {known})"}, status=404)
         host = request.match_info["host"]
         path = "/" + request.match_info.get("path", "")
-        query = Query("" if host == fake.name else host, path, dict(request.query))
+        target = request.rel_url.raw_path_qs[len(host) + 1 :] or "/"
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = await request.read() if request.method != "GET" else b""
+        said = "" if host == fake.name else host
+        query = Query(said, path, dict(request.query), target, request.method, headers, body)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._handle_socket(request, fake, query)
         return await self._handle_rest(request, fake, query)
@@ -215,6 +219,8 @@ class SimServer:
         line = fake.connect(query)
         if line is None:
             return web.Response(status=404)
+        if isinstance(line, Reply):
+            return web.Response(body=line.body, status=line.status, content_type=line.content_type)
         socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False, max_msg_size=MESSAGE_BYTES_MAX)
         await socket.prepare(request)
         self._count += 1
@@ -238,12 +244,13 @@ class SimServer:
         return socket
 
     async def _handle_rest(self, request: web.Request, fake: FakeVenue, query: Query) -> web.Response:
-        if request.method != "GET":
+        if request.method not in fake.methods:
             return web.Response(status=405)
         reply = self.world.recorded_reply(fake.name, fake.find_feed(query.host + query.path), query)
         if reply is None:
             reply = fake.respond(self.world, query)
-        headers, refused_s = self._meter.charge(fake, reply, self.has_limits)
+        charged, refused_s = self._meter.charge(fake, reply, self.has_limits)
+        headers = {**reply.headers, **charged}
         if refused_s:
             reply, headers["Retry-After"] = Reply(fake.refuse(429), 429), str(refused_s)
         fault = self.judge.judge_request(fake.name, query.path, reply.is_book)
@@ -260,7 +267,7 @@ class SimServer:
                     await asyncio.sleep(fault.seconds / self.time_scale)
                 case _:
                     body = body[: len(body) * 2 // 3]
-        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+        return web.Response(body=body, status=status, headers=headers, content_type=reply.content_type)
 
     # what it says of itself
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from truetape.sim.hub import Hub, Judge, SimClock
 from truetape.sim.market import TRADES_MAX, Market
-from truetape.sim.protocol import Desk, FakeVenue, Query, Reply
+from truetape.sim.protocol import Desk, FakeVenue, Query, Reply, Stage
 from truetape.sim.spec import Spec
 
 HISTORY_STEPS = 3000
@@ -22,6 +22,8 @@ class World:
         self._desks: dict[str, Desk] = {}
         self._venues: dict[str, FakeVenue] = {}
         self._specs: dict[tuple[str, str, str], Spec] = {}
+        self.stages: dict[str, Stage] = {}
+        """Parts of venues that move by the time."""
         self.is_synthetic = True
         """False: frames come from a recording and no market moves."""
         self.recorded_reply: Callable[[str, str, Query], Reply | None] = lambda venue, feed, query: None
@@ -33,6 +35,8 @@ class World:
         self._venues[fake.name] = fake
         for spec in fake.specs:
             self.add_spec(spec)
+        for name, make_stage in fake.stages.items():
+            self.stages[name] = make_stage(self)
 
     def add_spec(self, spec: Spec) -> None:
         """List one more instrument."""
@@ -85,6 +89,8 @@ class World:
             for _ in range(due):
                 advance(step())
             done += max(0, due)
+        for stage in self.stages.values():
+            done += stage.advance(now_us)
         return done
 
     @property
