@@ -15,6 +15,7 @@ from truetape.collect.socket import read_retry_after
 from truetape.config import rewrite_url
 from truetape.errors import Fatal, RateLimited, Refused, TruetapeError, VenueUnreachable
 from truetape.tape.frame import FrameKind, Source
+from truetape.venues._contract import Ask as Ask
 from truetape.venues._contract import Venue
 
 HEADERS_KEPT = frozenset({"retry-after", "date", "content-type", "age", "cache-control"})
@@ -22,17 +23,6 @@ HEADER_PREFIXES_KEPT = ("x-bapi-", "x-mbx-", "ratelimit-", "x-ratelimit-")
 """Headers that say how a body came about or what we may still ask."""
 REFUSALS = (401, 403, 451)
 _PIECE_BYTES = 256 * 1024
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """One request; `url` is the venue's own, whatever server stands for it."""
-
-    feed: str
-    url: str
-    weight: int = 1
-    reason: str = ""
-    method: str = "GET"
-    body: bytes = b""
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """What a venue file must offer: one frozen value, declared, not subclassed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Literal, Protocol
 
@@ -67,6 +67,8 @@ class Feed(msgspec.Struct, frozen=True):
     """From when until when the venue served this feed; live uses open-ended ones only."""
     needs_key: str = ""
     """What the venue wants of us on connecting, credentials and all; empty: nothing."""
+    refusal_codes: tuple[int, ...] = ()
+    """Close codes that say that our credentials are refused: trying again cannot help."""
 
 
 Rule = Literal["none", "window", "monotone", "step", "range", "chain"]
@@ -117,6 +119,118 @@ class Rest(msgspec.Struct, frozen=True):
     """Wait when a ban status comes without Retry-After."""
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """How a venue wants to know who asks. The values are the user's: no venue file sees them but to make these."""
+
+    names: tuple[str, ...]
+    """What there is to know; each is read from `TRUETAPE_KEY_<VENUE>_<NAME>`."""
+    origin: str
+    """Where a person gets them."""
+    sign: Callable[[Mapping[str, str], str, str, bytes, int], dict[str, str]] | None = None
+    """(values by name, method, the venue's own URL, body, now in ms) → headers of one request or handshake."""
+    signed_hosts: tuple[str, ...] = ()
+    """Hosts whose every request wants these headers; handshakes of feeds that need a key always have them."""
+    greet: Callable[[Mapping[str, str]], bytes] | None = None
+    """(values by name) → first message on a connection of a feed that needs a key."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A stream that an answer tells something of; it has a gap where the answer failed."""
+
+    channel: str
+    market: str
+    venue_symbol: str
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request; `url` is the venue's own, whatever server stands for it."""
+
+    feed: str
+    url: str
+    weight: int = 1
+    reason: str = ""
+    method: str = "GET"
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers beyond the usual; credentials come from elsewhere."""
+    streams: tuple[Told, ...] = ()
+    """What the answer is about."""
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """A prediction market that is followed now."""
+
+    slug: str
+    condition: str
+    tokens: tuple[str, ...]
+    opens_us: int
+    ends_us: int
+    state: str
+    """listed, open, ending, ended, proposed, disputed, resolved, settled, unknown."""
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One turn of a poll: what it may go by."""
+
+    now_us: int
+    subject: str
+    """One of those that `Poll.list_subjects` named."""
+    markets: tuple[Followed, ...] = ()
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """Something that is asked for on a schedule; its answers are frames like any."""
+
+    name: str
+    market: str
+    """Product line that it belongs to; chosen as those of feeds are."""
+    feed: str
+    """What its frames are called by."""
+    channels: tuple[str, ...]
+    """Channels of ours that it serves."""
+    interval_s: float
+    make_asks: Callable[[Round], Sequence[Ask]]
+    """What to ask this time; nothing: there is nothing to ask for now."""
+    list_subjects: Callable[[Sequence[str]], Sequence[str]] = lambda wanted: ("",)
+    """(instruments of the settings) → what each has a schedule of its own."""
+    follow: Callable[[Ask, bytes], Ask | None] = lambda ask, body: None
+    """(what was asked, the answer) → the next page of the same snapshot; null: that was the last."""
+    find_fault: Callable[[bytes], str] = lambda body: ""
+    """What an answer of status 200 complains of; empty: nothing."""
+    allowance: tuple[int, float] = (60, 60.0)
+    """So many requests within so many seconds, pages included."""
+    attempts_max: int = 1
+    """Tries of one request within one turn, the first included."""
+    pages_max: int = 20
+    """Pages of one snapshot; one with more has failed."""
+    parallel_max: int = 1
+    """Snapshots under way at once."""
+    patience_s: float = 10.0
+    """A turn that takes longer has failed."""
+    failures_max: int = 5
+    """So many turns that fail one after the other are worth an alert."""
+    needs_key: bool = False
+
+
+class BrowserPage(msgspec.Struct, frozen=True):
+    """A web page whose own requests are listened to: the last resort where nothing else can be asked."""
+
+    name: str
+    market: str
+    feed: str
+    channels: tuple[str, ...]
+    list_subjects: Callable[[Sequence[str]], Sequence[str]]
+    """(instruments of the settings) → what each has a page of its own."""
+    name_url: Callable[[str], str]
+    """(subject) → address of its page."""
+    is_wanted: Callable[[str], bool]
+    """(URL) → whether the answer is worth keeping."""
+    name_streams: Callable[[str], tuple[Told, ...]]
+    """(subject) → what its answers are about."""
+    silence_s: float = 15.0
+    """No answer for so long: the page is loaded anew."""
+
+
 class Venue(msgspec.Struct, frozen=True):
     """Everything truetape knows of one venue."""
 
@@ -152,5 +266,13 @@ class Venue(msgspec.Struct, frozen=True):
     """(all bids, all asks as text, best first; the row's seal) → the text that `seal.expected` should be."""
     default_markets: tuple[str, ...] = ()
     """Markets taken when the configuration names none; empty: all. For venues that serve one market twice."""
+    credentials: Credentials | None = None
+    """Who we are, for feeds, polls and hosts that want to know."""
+    name_url: Callable[[Feed, Sequence[str]], str] | None = None
+    """(feed, topics) → the address that subscribes them, where no message does."""
+    polls: tuple[Poll, ...] = ()
+    """What is asked for on a schedule."""
+    pages: tuple[BrowserPage, ...] = ()
+    """What a browser can read where nothing else is left."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""
