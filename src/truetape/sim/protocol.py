@@ -97,6 +97,16 @@ class Desk(Protocol):
         ...
 
 
+class NoDesk:
+    """Publishes no market: the desk of a venue that has none of coins."""
+
+    def __init__(self, market: Market, hub: "Hub") -> None:
+        raise AssertionError(f"{hub.venue} has no market {market.spec.symbol}")
+
+    def advance(self, step: Step) -> None:
+        """Publish nothing."""
+
+
 class Stage(Protocol):
     """A part of a venue that moves by the time, not by a market's steps."""
 
