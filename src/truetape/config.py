@@ -61,6 +61,25 @@ class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Join the lake's small files this often while recording; 0: only when `truetape lake compact` says so."""
 
 
+class MarketFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which prediction markets to record beside those of `series`; what is given must all hold."""
+
+    ids: tuple[str, ...] = ()
+    """The venue's ids of markets, or their conditions."""
+    slugs: tuple[str, ...] = ()
+    """Readable names of markets or of the events they belong to."""
+    tags: tuple[str, ...] = ()
+    """Tags of which one must be there."""
+    categories: tuple[str, ...] = ()
+    """Categories of which the market's must be one."""
+    status: Literal["open", "closed", "all"] = "open"
+    """Open ones are recorded; closed ones are only followed to their resolution."""
+    volume_min: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """Smallest volume so far, in the venue's currency."""
+    markets_max: Count = 2000
+    """Markets followed at once, series included; more are left out, and an event says so."""
+
+
 class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to record of one venue."""
 
@@ -76,6 +95,16 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Replace connections after this time; 0: shortly before the venue would."""
     listing_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3600
     """Look this often for instruments that are new or gone; 0: only at the start."""
+    series: tuple[str, ...] = ()
+    """Recurring prediction markets (15m, 1h): each window's market is found and followed to its resolution."""
+    assets: tuple[str, ...] = ()
+    """Assets of those series (BTC, ETH); empty: all there are."""
+    filters: MarketFilters = MarketFilters()
+    """Other prediction markets to record."""
+    lead_seconds: Annotated[float, msgspec.Meta(ge=60)] = 120
+    """Subscribe a prediction market so long before its window opens."""
+    grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 120
+    """Stay subscribed so long after its window has ended."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

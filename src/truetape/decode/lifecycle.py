@@ -12,6 +12,7 @@ import msgspec
 
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.gaps import Ledger
+from truetape.decode.notice import UNLISTED, WRITERS
 from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
@@ -50,13 +51,15 @@ class Lifecycle:
         """Stream index → rows of trades on the same instrument when the stream was last seen."""
 
     def handle(self, meta: str, source: Source, at: tuple[int, int]) -> None:
-        """Take one event frame; every event but the tick is also a `connection` row."""
+        """Take one event frame; most are also a `connection` row."""
         event = msgspec.json.decode(meta or "{}", type=dict[str, Any])
         name = str(event.get("event", ""))
         handler = getattr(self, f"_on_{name}", None)
         if handler is not None:
             handler(event, source, at)
-        if name != "tick":
+        if name in WRITERS:
+            WRITERS[name](self._rows, event, source, at)
+        if name not in UNLISTED:
             self._append(name, meta, source, at)
         if source.connection not in {"recorder", ""} or name in {"tick", "started"}:
             self.session["seen_ns"] = at[0]
@@ -277,13 +280,6 @@ class Lifecycle:
         if not connection.wished_ns or at[0] - connection.wished_ns >= WISH_AGAIN_NS:
             connection.wished_ns = at[0]
             self._rows.wishes.append(Reconnect(connection.venue, connection.feed, name, reason))
-
-    def _on_request_failed(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
-        stream = self.nobody("error", source)
-        text, url = str(event.get("error", ""))[:500], event.get("url")
-        self._rows.plain.setdefault("error", []).append(
-            (stream.index, None, *at, source.connection, source.feed, None, text, url)
-        )
 
     # -- events of the recorder ---------------------------------------------------------------------------
 

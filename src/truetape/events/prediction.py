@@ -113,3 +113,18 @@ POSITION = Kind(
         _text("coverage", "what the source is known to miss; null: nothing known"),
     ),
 )
+
+MARKET_STATE = Kind(
+    "market_state",
+    "A step in the life of a prediction market, as the recorder saw it: each market begins with `listed` and ends with "
+    "`settled` or `unknown`. The symbol is the slug.",
+    (
+        _text("slug", "the venue's readable name of the market", required=True),
+        _text("condition", "id of the condition that the market resolves; null while no answer told"),
+        _text("state", "listed, open, ending, ended, proposed, disputed, resolved, settled, unknown", required=True),
+        _text("previous", "state before; null at the first"),
+        _text("reason", "what brought it about: the clock, the venue's word, an answer that did not come"),
+        _time("opens_at", "start of the window whose prices decide; null for markets without one"),
+        _time("ends_at", "end of that window, or of the market, as known then"),
+    ),
+)

@@ -14,7 +14,14 @@ from truetape.events.kind import floats_column as _floats
 from truetape.events.kind import integer_column as _integer
 from truetape.events.kind import text_column as _text
 from truetape.events.kind import time_column as _time
-from truetape.events.prediction import ORACLE_PRICE, OUTCOME_PRICE, POSITION, PREDICTION_MARKET, RESOLUTION
+from truetape.events.prediction import (
+    MARKET_STATE,
+    ORACLE_PRICE,
+    OUTCOME_PRICE,
+    POSITION,
+    PREDICTION_MARKET,
+    RESOLUTION,
+)
 
 _INEXACT = _flag("inexact", "a number of this row needs more than 15 digits: the tape has the exact text")
 
@@ -258,7 +265,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         TRADE, BOOK_CHANGE, BOOK_SNAPSHOT, QUOTE, TICKER, DERIVATIVE, FUNDING, LIQUIDATION, CANDLE,
-        MARKET, PREDICTION_MARKET, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
+        MARKET, PREDICTION_MARKET, MARKET_STATE, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
         GAP, CONNECTION, QUARANTINE, DRIFT, ERROR,
     )
 }  # fmt: skip

@@ -231,6 +231,72 @@ class BrowserPage(msgspec.Struct, frozen=True):
     """No answer for so long: the page is loaded anew."""
 
 
+Phase = Literal["trading", "closed", "proposed", "disputed", "resolved"]
+
+
+class MarketVersion(msgspec.Struct, frozen=True):
+    """What one answer says of a prediction market."""
+
+    slug: str
+    condition: str
+    instruments: dict[str, Instrument]
+    """Outcome's name → what to subscribe for it."""
+    phase: Phase
+    """How far the venue's own word goes; `resolved` only when it is a label."""
+    handle: str = ""
+    """What to ask for it by, where that is not the slug: the event that it belongs to."""
+    opens_us: int | None = None
+    """Start of the window whose prices decide; null for markets without one."""
+    ends_us: int | None = None
+    payouts: dict[str, float] = {}
+    """Outcome's name → what a share is paid, once resolved."""
+    is_priced: bool = False
+    """The venue has published both prices that decided."""
+    asset: str = ""
+    series: str = ""
+    id: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
+    volume: float | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which prediction markets the settings ask for."""
+
+    series: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    slugs: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    status: str = "open"
+    volume_min: float = 0.0
+
+    @property
+    def is_generic(self) -> bool:
+        """Tell whether anything but series is asked for."""
+        return bool(self.ids or self.slugs or self.tags or self.categories or self.volume_min)
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """How a venue's prediction markets are found, and followed until they are resolved."""
+
+    market: str
+    """Feeds of this market carry their outcomes; the ordinary listing of it is not used then."""
+    series: tuple[str, ...]
+    assets: tuple[str, ...]
+    name_windows: Callable[[Wanted, int], tuple[tuple[str, int, int], ...]]
+    """(wanted, now in s) → (slug, first second, end) of this window and the next, of series that can be counted."""
+    list_urls: Callable[[Wanted, int], tuple[str, ...]]
+    """(wanted, now in s) → listings that tell of all others; pages follow by `find_next_page`."""
+    ask_urls: Callable[[Sequence[str]], tuple[tuple[str, tuple[str, ...]], ...]]
+    """handles → requests that tell of them: URL and the handles it asks for; a handle may be in several."""
+    read: Callable[[str, bytes], tuple[list[MarketVersion], list[str]]]
+    """(url, body) → markets, and why others are refused; raises as `read_listing` does."""
+    is_wanted: Callable[[Wanted, MarketVersion], bool]
+    """Whether the settings ask for this market."""
+
+
 class Venue(msgspec.Struct, frozen=True):
     """Everything truetape knows of one venue."""
 
@@ -276,3 +342,5 @@ class Venue(msgspec.Struct, frozen=True):
     """What a browser can read where nothing else is left."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""
+    discovery: Discovery | None = None
+    """How prediction markets are found and followed; null for venues that have none."""
