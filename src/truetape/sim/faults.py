@@ -13,6 +13,8 @@ A script is lines of text (or a YAML list of them); `#` starts a comment:
     at 20s binance 5xx for 2 requests of */depth*
     at 22s slow 2s for 1 request
     at 24s binance cut-snapshot                         # body of the next book snapshot ends too early
+    at 26s polymarket close 4003 of polybolt            # close a product line's connections with this code
+    at 28s lose 3 frames of price.crypto*               # never sent nor numbered; a venue that counts them tells
 
 Without a trigger a fault is armed from the start; without a venue it holds for all. Times are market time.
 """
@@ -30,7 +32,9 @@ from truetape.errors import ConfigError
 ACTIONS = (
     "cut",
     "freeze",
+    "close",
     "drop",
+    "lose",
     "duplicate",
     "reorder",
     "corrupt",
@@ -71,7 +75,7 @@ class Fault(msgspec.Struct, frozen=True):
     pattern: str = "*"
     """Streams (or request paths) concerned, with `*` and `?`."""
     count: int = 1
-    """Frames or requests concerned each time it is triggered."""
+    """Frames or requests concerned each time it is triggered; the code of a `close`."""
     seconds: float = 0.0
     """How long a freeze or a slow answer takes."""
     retry_after_s: float = 1.0
@@ -81,7 +85,7 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def is_timed(self) -> bool:
         """Say whether it acts on connections as such, not on frames or requests passing by."""
-        return self.action in ("cut", "freeze")
+        return self.action in ("cut", "freeze", "close")
 
     @property
     def is_rest(self) -> bool:
@@ -138,6 +142,8 @@ def parse_fault(line: str) -> Fault:
     )
     if fault.action in ("freeze", "slow") and not fault.seconds:
         raise ConfigError(f"fault: {line!r}: {fault.action} needs a duration, e.g. `{fault.action} 3s`")
+    if fault.action == "close" and not 1000 <= fault.count <= 4999:
+        raise ConfigError(f"fault: {line!r}: close needs a code of 1000 to 4999, e.g. `close 4003`")
     if fault.action == "change-field" and not fault.new_key:
         raise ConfigError(f"fault: {line!r}: change-field needs the old and the new key")
     if fault.is_timed and fault.when != "at":

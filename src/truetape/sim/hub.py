@@ -104,6 +104,8 @@ class Session:
         self.out: list[bytes] = []
         self.topics: dict[str, Delivery] = {}
         self.held: dict[str, bytes] = {}
+        self.lost: dict[str, int] = {}
+        """Topic → frames that the venue knows it did not send, until it has told."""
         self.is_closed = False
         self.close_code = 0
         self.close_reason = b""
@@ -220,6 +222,9 @@ class Hub:
         fault = judge.judge_frame(self.venue, topic)
         for delivery in room:
             session = delivery.session
+            if fault is not None and fault.action == "lose":
+                session.lost[topic] = session.lost.get(topic, 0) + 1
+                continue
             own = session.shape(payload) if session.shape is not None else payload
             self._deliver(session, topic, own, fault)
             if fault is None or fault.action in ("duplicate", "reorder", "change-field"):

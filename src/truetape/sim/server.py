@@ -7,6 +7,7 @@ Every venue is mounted under its real hosts as first part of the path (`/stream.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -178,6 +179,8 @@ class SimServer:
                 if fault.action == "freeze":
                     self.judge.freeze(fake.name, elapsed_s + fault.seconds)
                     self.judge.record(fake.name, "", "*", "freeze", detail=f"{fault.seconds:g}s")
+                elif fault.action == "close":
+                    self._close(fake.name, fault)
                 else:
                     self.cut(fake.name)
 
@@ -196,6 +199,15 @@ class SimServer:
                 session.transport.close()
                 count += 1
         return count
+
+    def _close(self, venue: str, fault: Fault) -> None:
+        """Close a product line's connections with a code, as a venue does that drains or punishes."""
+        for hub in self.world.hubs.values():
+            if hub.venue != venue or not fnmatchcase(hub.feed, fault.pattern):
+                continue
+            for session in hub.sessions:
+                session.close(fault.count, "scripted")
+                self.judge.record(venue, hub.feed, "*", "close", connection=session.name, detail=str(fault.count))
 
     # requests
 
