@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from truetape.events.instrument import Instrument
-from truetape.events.rows import Response, Scribe, Seal
+from truetape.events.rows import Response, Scribe
+from truetape.venues._sealing import Sealing
 
 OnMessage = Callable[[bytes, int, int], bool]
 """(payload, received_ns, tape offset) → True when the frame carried data, False when it was control.
@@ -140,6 +141,8 @@ class Told(msgspec.Struct, frozen=True):
     channel: str
     market: str
     venue_symbol: str
+    listed_in: str = ""
+    """Market whose listing names it, where its own has none."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -328,8 +331,8 @@ class Venue(msgspec.Struct, frozen=True):
     """(url, body) of a listing → URL of its next page; null on the last one, and where listings have one page."""
     prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None
     """(bids, asks as text, best first; instrument) → checksum of the venue's own making."""
-    prove_seal: Callable[[list[tuple[str, str]], list[tuple[str, str]], Seal], str] | None = None
-    """(all bids, all asks as text, best first; the row's seal) → the text that `seal.expected` should be."""
+    sealing: Sealing | None = None
+    """How the seals of its book rows are proven; null for venues whose frames seal nothing."""
     default_markets: tuple[str, ...] = ()
     """Markets taken when the configuration names none; empty: all. For venues that serve one market twice."""
     credentials: Credentials | None = None

@@ -18,7 +18,7 @@ from truetape.venues.polymarket.desk import Desk
 from truetape.venues.polymarket.gamma import find_next_page, read_listing
 from truetape.venues.polymarket.naming import CLOB, NAME, POLYBOLT, RTDS, name_instrument
 from truetape.venues.polymarket.oracle import BoltLine, RtdsLine
-from truetape.venues.polymarket.proof import prove_seal
+from truetape.venues.polymarket.proof import SEALING
 from truetape.venues.polymarket.rest import Rest as Answers
 
 _CLOB_CHANNELS = ("trade", "book_change", "quote")
@@ -159,6 +159,6 @@ VENUE = Venue(
     fetch_book=fetch_book,
     find_feed=find_feed,
     find_next_page=find_next_page,
-    prove_seal=prove_seal,
+    sealing=SEALING,
     default_markets=(CLOB, RTDS),
 )  # fmt: skip

@@ -6,12 +6,14 @@ engine: feed a Prover the book rows of any number of streams in tape order.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha1
 from itertools import product
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from truetape.events.rows import BOOK_DIFF, BookRow, Levels, Seal
+from truetape.venues._sealing import Sealing
 
 Level = tuple[str, str]
 
@@ -42,10 +44,10 @@ def prove_seal(bids: Sequence[Level], asks: Sequence[Level], seal: Seal) -> str:
 
 
 def _join(levels: Iterable[Level]) -> str:
-    return ",".join([f'{{"price":"{price}","size":"{size}"}}' for price, size in levels])
+    return ",".join([write_level(price, size) for price, size in levels])
 
 
-def _hash(bids: str, asks: str, context: Context) -> str:
+def _hash(bids: str, asks: str, context: tuple[Any, ...]) -> str:
     market, asset, timestamp, order_min, tick, is_negative_risk, last_price = context
     text = (
         f'{{"market":"{market}","asset_id":"{asset}","timestamp":"{timestamp}","hash":"",'
@@ -55,14 +57,33 @@ def _hash(bids: str, asks: str, context: Context) -> str:
     return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def write_level(price: str, size: str) -> str:
+    """Write a level as it is hashed."""
+    return f'{{"price":"{price}","size":"{size}"}}'
+
+
+def carry(context: tuple[Any, ...], proven: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Take the market's constants from a proven context of the same token."""
+    return (*context[:3], proven[3], context[4], proven[5], context[6])
+
+
+def list_contexts(context: tuple[Any, ...], others: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """List what a hash may have been made in instead: a trade or another tick may come a frame before or after it."""
+    for _, _, _, order_min, tick, is_negative_risk, last_price in others:
+        for some_tick, some_price in product({tick, context[4]}, {last_price, context[6]}):
+            yield (*context[:3], order_min, some_tick, is_negative_risk, some_price)
+
+
+def list_guesses(context: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """List the constants that markets are known to have."""
+    for order_min, is_negative_risk in product((context[3], *ORDER_MINS), (False, True)):
+        yield (*context[:3], order_min, context[4], is_negative_risk, context[6])
+
+
 def find_constants(bids: Sequence[Level], asks: Sequence[Level], seal: Seal) -> Context | None:
     """Search the constants of a market that make a full picture's hash come out; null when none of the usual do."""
-    context = Context(*seal.context)
-    for order_min, is_negative_risk in product((context.order_min, *ORDER_MINS), (False, True)):
-        tried = context._replace(order_min=order_min, is_negative_risk=is_negative_risk)
-        if hash_book(bids, asks, tried) == seal.expected:
-            return tried
-    return None
+    tried = (Context(*context) for context in list_guesses(seal.context))
+    return next((context for context in tried if hash_book(bids, asks, context) == seal.expected), None)
 
 
 class Verdict(NamedTuple):
@@ -96,7 +117,7 @@ class _Ladder:
             else:
                 if price not in texts:
                     insort(prices, price)
-                texts[price] = f'{{"price":"{text}","size":"{size}"}}'
+                texts[price] = write_level(str(text), str(size))
 
     def join(self, *, descending: bool) -> str:
         return ",".join(map(self.texts.__getitem__, reversed(self.prices) if descending else self.prices))
@@ -212,3 +233,15 @@ def find_mirror_break(
                 "expected": wanted.get(price), "got": got.get(price),
             }  # fmt: skip
     return None
+
+
+SEALING = Sealing(
+    write_level=write_level,
+    seal=_hash,
+    carry=carry,
+    list_contexts=list_contexts,
+    list_guesses=list_guesses,
+    name_market=itemgetter(0),
+    name_epoch=itemgetter(4),
+    find_mirror_break=find_mirror_break,
+)
