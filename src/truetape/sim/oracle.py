@@ -1,0 +1,126 @@
+"""The oracle's price of each asset as a function of the second: the same seed gives the same path, at any second.
+
+Prices are integers of 18 decimals, as Chainlink's are. Nothing is remembered but what was computed already, so a
+fake venue that starts in the middle of a day tells the same prices as one that ran all along.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from random import Random
+from zlib import crc32
+
+import msgspec
+
+E18 = 10**18
+BLOCK_S = 1024
+"""The path is walked in blocks of this length, whose ends are known without walking."""
+OCTAVES = 10
+"""The block ends follow this many waves, each twice as long as the one before; the longest takes six days."""
+PARTS = 10**12
+TIE_EVERY = 64
+"""About one boundary of a quarter of an hour in so many has the very price of the one before: a tie."""
+TIE_S = 900
+DIGITS = 16
+"""Significant digits of a spot price, as many as a double holds."""
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """One underlying."""
+
+    name: str
+    """Upper case: BTC."""
+    word: str
+    """As slugs in words have it: bitcoin."""
+    title: str
+    price: int
+    """Where its path lies, in whole dollars of 18 decimals."""
+    volatility: float
+    """Standard deviation of one second's return."""
+
+
+ASSETS: dict[str, Asset] = {
+    a.name: a
+    for a in (
+        Asset("BTC", "bitcoin", "Bitcoin", 84_000 * E18, 7.0e-5),
+        Asset("ETH", "ethereum", "Ethereum", 2_900 * E18, 9.5e-5),
+        Asset("SOL", "solana", "Solana", 131 * E18, 1.2e-4),
+        Asset("XRP", "xrp", "XRP", 195 * 10**16, 1.1e-4),
+    )
+}
+
+
+class Oracle:
+    """Spot, averages, bid and ask of all assets, from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._block: Callable[[str, int], tuple[int, ...]] = lru_cache(256)(self._walk_block)
+        self._average: Callable[[str, int, int], int] = lru_cache(4096)(self._compute_average)
+
+    def price(self, asset: str, second: int) -> int:
+        """Return the spot price, in E18."""
+        second = self._find_origin(asset, second)
+        return self._block(asset, second // BLOCK_S)[second % BLOCK_S]
+
+    def average(self, asset: str, second: int, window_s: int) -> int:
+        """Return the average of the last `window_s` seconds, in E18; not to be rebuilt exactly from whole seconds."""
+        return self._average(asset, self._find_origin(asset, second), window_s)
+
+    def quote(self, asset: str, second: int) -> tuple[int, int]:
+        """Return bid and ask around the spot price, in E18."""
+        price = self.price(asset, second)
+        half = price * (8 + crc32(b"%d" % second) % 9) // 1_000_000
+        return price - half, price + half
+
+    def exchange_price(self, asset: str, second: int) -> int:
+        """Return what an exchange pays at that second, to a hundredth of a cent: near the oracle, not the same."""
+        price = self.price(asset, second)
+        noise = crc32(f"{self.seed}/{asset}/exchange/{second}".encode()) % 401 - 200
+        step = 10**16 if price > 100 * E18 else 10**14
+        return (price + price * noise // 10_000_000) // step * step
+
+    def _find_origin(self, asset: str, second: int) -> int:
+        """Return the second whose price holds at this one: itself, unless it is a boundary that ties."""
+        while second % TIE_S == 0 and crc32(f"{self.seed}/{asset}/tie/{second}".encode()) % TIE_EVERY == 0:
+            second -= TIE_S
+        return second
+
+    def _compute_average(self, asset: str, second: int, window_s: int) -> int:
+        seconds = range(second - window_s + 1, second + 1)
+        total = sum(self._block(asset, s // BLOCK_S)[s % BLOCK_S] for s in seconds)
+        mean = total // window_s
+        return mean + mean * ((second * 7919 + window_s) % 41 - 20) // 1_000_000_000
+
+    def _walk_block(self, asset: str, block: int) -> tuple[int, ...]:
+        """Walk from one block's end to the next, in parts of 10 ** -12 of the asset's price."""
+        one = ASSETS[asset]
+        reach = int(one.volatility * PARTS * 3**0.5)
+        walk = Random(f"{self.seed}/{asset}/{block}")  # noqa: S311 - a market, not a secret
+        displacement, path = 0, []
+        for _ in range(BLOCK_S):
+            path.append(displacement)
+            displacement += walk.randrange(-reach, reach + 1)
+        start = self._find_end(one, block)
+        drift = self._find_end(one, block + 1) - start - displacement
+        return tuple(
+            _round(one.price * (PARTS + start + at + drift * i // BLOCK_S) // PARTS) for i, at in enumerate(path)
+        )
+
+    def _find_end(self, asset: Asset, block: int) -> int:
+        total, reach = 0, int(asset.volatility * PARTS * BLOCK_S**0.5)
+        for octave in range(OCTAVES):
+            index, rest = divmod(block, 1 << octave)
+            left, right = self._find_node(asset, octave, index), self._find_node(asset, octave, index + 1)
+            total += (
+                (left * ((1 << octave) - rest) + right * rest) * int(reach * 2.0 ** (octave / 2)) // (1000 << octave)
+            )
+        return total
+
+    def _find_node(self, asset: Asset, octave: int, index: int) -> int:
+        return crc32(f"{self.seed}/{asset.name}/{octave}/{index}".encode()) % 2001 - 1000
+
+
+def _round(price: int) -> int:
+    """Keep as many digits as the publisher does."""
+    step = 10 ** max(0, len(str(price)) - DIGITS)
+    return price // step * step
