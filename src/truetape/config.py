@@ -2,13 +2,14 @@
 
 One `truetape.yaml`, overridden by the environment: `TRUETAPE__SECTION__KEY=value` sets any key, and
 `TRUETAPE_URL_<VENUE>=http://host:port` sends everything meant for that venue to another server.
+Credentials (`TRUETAPE_KEY_<VENUE>_<NAME>`) come from the environment or `.env` alone: no setting holds one.
 """
 
 import difflib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -198,6 +199,39 @@ def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settin
         if name.startswith("TRUETAPE__"):
             _override(tree, name.removeprefix("TRUETAPE__").lower().split("__"), value)
     return _apply_urls(_convert(tree, origin), environ)
+
+
+def name_key(venue: str, name: str) -> str:
+    """Name the variable that holds one of a venue's credentials."""
+    return f"TRUETAPE_KEY_{venue.upper()}_{name}"
+
+
+def load_keys(
+    venue: str, names: Sequence[str], environ: Mapping[str, str] | None = None, file: Path = Path(".env")
+) -> dict[str, str]:
+    """Return those of a venue's credentials that are set, by name; the environment wins over `.env`.
+
+    `TRUETAPE_KEY_<VENUE>_<NAME>_FILE` names a file that holds the value instead.
+    """
+    from dotenv import dotenv_values
+
+    written = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    known = {**written, **(os.environ if environ is None else environ)}
+    found: dict[str, str] = {}
+    for name in names:
+        variable = name_key(venue, name)
+        value = known.get(variable) or _read_key_file(f"{variable}_FILE", known.get(f"{variable}_FILE"))
+        if value and value.strip():
+            found[name] = value.strip()
+    return found
+
+
+def _read_key_file(variable: str, path: str | None) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"{variable}: {path} cannot be read ({reason})") from None
 
 
 def _override(tree: dict[str, Any], keys: list[str], value: str) -> None:

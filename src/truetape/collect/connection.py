@@ -11,9 +11,9 @@ from truetape import clock
 from truetape.collect.gate import Gate
 from truetape.collect.leg import Leg, make_hooks
 from truetape.collect.plan import ConnectionPlan
-from truetape.collect.recorder import Recorder
+from truetape.collect.recorder import Recorder, Row
 from truetape.collect.retry import Decide, GiveUp, decide
-from truetape.collect.socket import Cause, SocketOptions, open_socket
+from truetape.collect.socket import Cause, Ending, SocketOptions, open_socket
 from truetape.collect.status import ConnectionStatus, State
 from truetape.config import VenueSettings, rewrite_url
 from truetape.errors import RateLimited, Refused, Transient, VenueUnreachable
@@ -65,6 +65,8 @@ class Connection:
         self._gate = gate
         self._tuning = tuning
         self._lane_source = self._register(self.lane)
+        is_keyed = gate.key is not None and plan.feed.needs_key
+        self._take: Callable[[Row], None] = self._hide if is_keyed else recorder.take
         self._legs: list[Leg] = []
         """Open ones, oldest first."""
         self._opened = 0
@@ -76,21 +78,31 @@ class Connection:
         self._past_frames = self._past_bytes = 0
 
     async def run(self) -> None:
-        """Hold the connection until cancelled; raises `Fatal` when trying again cannot help."""
+        """Hold the connection until cancelled; raises `Fatal` when trying again cannot help.
+
+        A feed that refuses our key ends alone, with an event: the venue's others go on.
+        """
         self._note_plan()
         try:
             async with asyncio.TaskGroup() as group:
                 leg = await self._connect(group)
                 while True:
                     leg = await self._hold(group, leg)
+        except* Refused as errors:
+            if not self.plan.feed.needs_key:
+                raise
+            self._recorder.note(self._lane_source, "feed_refused", reason=str(find_first(errors)))
         finally:
             self._state = "stopped"
             await asyncio.gather(*(leg.close("shutdown") for leg in list(self._legs)))
 
     async def revise(self, plan: ConnectionPlan) -> None:
         """Take a new plan for the same lane: what it adds is subscribed, what it lacks is not any more."""
+        is_same = self.plan.topics == plan.topics
         self.plan = plan
         self._note_plan()
+        if self._venue.name_url is not None and plan.topics and not is_same:
+            self._wished.set()  # the address subscribes: another one must take over
         for leg in list(self._legs):
             try:
                 await leg.revise(plan)
@@ -106,6 +118,8 @@ class Connection:
 
     async def resubscribe(self, name: str, topics: Sequence[str]) -> bool:
         """Subscribe topics anew if the connection still is the one of that name."""
+        if self._venue.name_url is not None:
+            return self.reconnect(name)
         for leg in self._legs:
             if leg.name == name and leg.is_open:
                 try:
@@ -164,29 +178,51 @@ class Connection:
         # An attempt that fails leaves its name to the next: names on a tape stay few.
         self._name = self._name or f"{self.lane}#{self._opened + 1}-{_base36(clock.wall_ns())}"
         source = self._register(self._name)
-        url = rewrite_url(feed.url, self._settings.url)
+        own_url = feed.url if self._venue.name_url is None else self._venue.name_url(feed, self.plan.topics)
+        url = rewrite_url(own_url, self._settings.url)
         try:
-            hooks = make_hooks(self._recorder, source, url=feed.url, via=url, attempt=self._attempts + 1)
-            socket = await open_socket(url, self._recorder.take, source, self._tuning.socket, self._venue.answer, hooks)
+            hooks = make_hooks(self._recorder, source, url=own_url, via=url, attempt=self._attempts + 1)
+            options, answer = self._tuning.socket, self._venue.answer
+            socket = await open_socket(url, self._take, source, options, answer, hooks, self._sign(own_url))
         except (Transient, Refused) as error:
             note = self._recorder.note
-            note(self._lane_source, "connect_failed", url=feed.url, error=str(error), attempt=self._attempts + 1)
+            note(self._lane_source, "connect_failed", url=own_url, error=str(error), attempt=self._attempts + 1)
             raise self._explain(error) from error
-        leg = Leg(self._venue, self.plan, self._recorder, self._name, source, socket)
+        leg = Leg(self._venue, self.plan, self._recorder, self._name, source, socket, self._gate.key)
         self._opened += 1
         self._name = ""
         self._legs.append(leg)
         socket.ended.add_done_callback(lambda _: self._retire(leg))
         group.create_task(leg.tend())
-        await leg.begin()
+        try:
+            await leg.begin()
+        except VenueUnreachable:
+            self._check_refusal(await socket.ended)
+            raise
         self._state, self._reason = "open", ""
         return leg
+
+    def _sign(self, url: str) -> dict[str, str]:
+        key = self._gate.key
+        return key.sign("GET", url, b"", clock.wall_ns()) if key and self.plan.feed.needs_key else {}
+
+    def _hide(self, row: Row) -> None:
+        """Take a frame of a venue that knows our key, and might repeat it."""
+        key = self._gate.key
+        self._recorder.take(row if key is None else (*row[:4], key.hide(row[4]), row[5]))
+
+    def _check_refusal(self, ending: Ending) -> None:
+        """Raise Refused when a connection ended because our key was not taken."""
+        if ending.code in self.plan.feed.refusal_codes:
+            raise self._explain(Refused(f"{self.lane} closed: {ending.code} {ending.reason}"))
 
     def _explain(self, error: Transient | Refused) -> Transient | Refused:
         """Say what to do about a refusal, and how long the venue usually wants us to wait."""
         if isinstance(error, Refused):
-            key = f"venues.{self._venue.name}"
-            return Refused(f"{key}: {error}: refused, trying again does not help; where it connects is {key}.url")
+            name, key = f"venues.{self._venue.name}", self._gate.key
+            is_keyed = key is not None and self.plan.feed.needs_key
+            whose = f"its key is {key.variables}" if key and is_keyed else f"where it connects is {name}.url"
+            return Refused(f"{name}: {error}: refused, trying again does not help; {whose}")
         if isinstance(error, RateLimited) and not error.retry_after_s:
             return RateLimited(str(error), self._venue.rest.ban_default_s)
         return error
@@ -209,6 +245,7 @@ class Connection:
             self._state = "open"
             cause = await self._wait(leg, delay_s) or (None if not leg.is_open else cause)
         ending = await leg.socket.ended
+        self._check_refusal(ending)
         if _age_s(leg) >= self._tuning.stable_s:
             self._attempts = 0
         await self._back_off(VenueUnreachable(f"{leg.name} closed: {ending.cause} {ending.code} {ending.reason}"))
@@ -263,6 +300,15 @@ class Connection:
 
     def _register(self, name: str) -> int:
         return self._recorder.register(Source(self._venue.name, self.plan.feed.name, name))
+
+
+def find_first(errors: BaseExceptionGroup[Refused]) -> Refused:
+    """Return the first error inside a group of groups."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, Refused)
+    return first
 
 
 def _age_s(leg: Leg) -> float:

@@ -1,10 +1,11 @@
-"""One venue's door: when we may connect and ask, shared by everything that goes to that venue."""
+"""One venue's door: when we may connect and ask, and who we say we are; shared by everything that goes there."""
 
 import asyncio
 from urllib.parse import urlsplit
 
 from truetape import clock
-from truetape.collect.pace import Budget, Pace
+from truetape.collect.key import Key
+from truetape.collect.pace import WINDOW_S, Budget, Pace
 from truetape.venues._contract import Feed, Venue
 
 CONNECT_BURST_SHARE = 6
@@ -14,8 +15,9 @@ CONNECT_BURST_SHARE = 6
 class Gate:
     """Paces connects per host and requests by weight; a ban holds everything."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._budget = Budget(venue.rest.weight_per_minute_max)
+    def __init__(self, venue: Venue, key: Key | None = None, allowance: tuple[int, float] | None = None) -> None:
+        self.key = key
+        self._budget = Budget(*(allowance or (venue.rest.weight_per_minute_max, WINDOW_S)))
         self._connects: dict[str, Pace] = {}
 
     async def enter(self, feed: Feed) -> None:

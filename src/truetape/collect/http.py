@@ -50,8 +50,16 @@ class Http:
     """Asks one venue; use within `async with`."""
 
     def __init__(
-        self, venue: Venue, override: str, recorder: Recorder, gate: Gate, options: HttpOptions | None = None
+        self,
+        venue: Venue,
+        override: str,
+        recorder: Recorder,
+        gate: Gate,
+        options: HttpOptions | None = None,
+        *,
+        name: str = "http",
     ) -> None:
+        self._connection = f"{venue.name}/{name}"
         self._venue = venue
         self._override = override
         self._recorder = recorder
@@ -73,7 +81,7 @@ class Http:
         attempt = 0
         while True:
             try:
-                return await self._try(ask)
+                return await self.ask_once(ask)
             except TruetapeError as error:
                 attempt += 1
                 verdict = self._options.decide(error, attempt)
@@ -84,42 +92,55 @@ class Http:
                 if not isinstance(error, RateLimited):
                     await asyncio.sleep(verdict.delay_s)
 
-    async def _try(self, ask: Ask) -> Reply:
+    async def ask_once(self, ask: Ask) -> Reply:
+        """Ask one time; raises RateLimited, VenueUnreachable or Refused when that was no answer."""
         await self._gate.pay(ask.weight)
-        source = self._recorder.register(Source(self._venue.name, ask.feed, f"{self._venue.name}/http"))
-        about = {"method": ask.method, "url": ask.url, "reason": ask.reason}
-        self._recorder.put(source, FrameKind.REQUEST, ask.body, _json(about))
+        source = self._recorder.register(Source(self._venue.name, ask.feed, self._connection))
+        shown = {"method": ask.method, "url": self._hide(ask.url)}
+        body = ask.body if self._gate.key is None else self._gate.key.hide(ask.body)
+        self._recorder.put(source, FrameKind.REQUEST, body, _json({**shown, "reason": ask.reason}))
         began_ns = clock.monotonic_ns()
         try:
             reply = await self._exchange(ask)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            self._recorder.note(source, "request_failed", url=ask.url, error=reason)
-            raise VenueUnreachable(f"{ask.url}: {reason}") from error
+            reason = self._hide(str(error) or type(error).__name__)
+            self._recorder.note(source, "request_failed", url=shown["url"], error=reason)
+            raise VenueUnreachable(f"{shown['url']}: {reason}") from error
         except Fatal as error:
-            self._recorder.note(source, "request_failed", url=ask.url, error=str(error))
+            self._recorder.note(source, "request_failed", url=shown["url"], error=str(error))
+            raise
+        except asyncio.CancelledError:
+            self._recorder.note(source, "request_failed", url=shown["url"], error="given up")
             raise
         elapsed_ms = round((clock.monotonic_ns() - began_ns) / 1e6, 3)
-        meta = {
-            "method": ask.method, "url": ask.url, "status": reply.status, "headers": reply.headers, "elapsed_ms": elapsed_ms,
-        }  # fmt: skip
+        meta = {**shown, "status": reply.status, "headers": reply.headers, "elapsed_ms": elapsed_ms}
         self._recorder.put(source, FrameKind.RESPONSE, reply.body, _json(meta))
         self._obey(ask, reply)
         return reply
+
+    def _hide(self, text: str) -> str:
+        return text if self._gate.key is None else self._gate.key.hide_text(text)
 
     async def _exchange(self, ask: Ask) -> Reply:
         if self._session is None:
             raise RuntimeError("Http is used outside `async with`")
         url = rewrite_url(ask.url, self._override)
         trust = self._options.trust or True  # True: verify, against what this machine trusts
-        async with self._session.request(ask.method, url, data=ask.body or None, ssl=trust) as response:
+        key, headers = self._gate.key, dict(ask.headers)
+        is_signed = key is not None and key.signs(ask.url)
+        if key is not None and is_signed:
+            headers |= key.sign(ask.method, ask.url, ask.body, clock.wall_ns())
+        # A redirection must not carry a signature to another host.
+        async with self._session.request(
+            ask.method, url, data=ask.body or None, ssl=trust, headers=headers, allow_redirects=not is_signed
+        ) as response:
             body = bytearray()
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
                 body += piece
                 if len(body) > self._options.body_bytes_max:
                     raise Fatal(f"{ask.url}: body larger than {self._options.body_bytes_max} bytes")
             kept = {name.lower(): value for name, value in response.headers.items() if self._is_kept(name.lower())}
-            return Reply(response.status, bytes(body), kept)
+            return Reply(response.status, bytes(body) if key is None else key.hide(bytes(body)), kept)
 
     def _is_kept(self, name: str) -> bool:
         return (
@@ -134,12 +155,13 @@ class Http:
         used = reply.headers.get(rest.weight_header.lower(), "") if rest.weight_header else ""
         if used.isdigit():
             self._gate.observe(int(used))
-        told = f"{ask.url} answered {reply.status}"
+        told = f"{self._hide(ask.url)} answered {reply.status}"
         if reply.status in rest.ban_statuses:
             raise RateLimited(told, read_retry_after(reply.headers.get("retry-after")) or rest.ban_default_s)
         if reply.status in REFUSALS:
-            key = f"venues.{self._venue.name}"
-            raise Refused(f"{key}: {told}: refused, trying again does not help; where it asks is {key}.url")
+            name, key = f"venues.{self._venue.name}", self._gate.key
+            whose = f"its key is {key.variables}" if key and key.signs(ask.url) else f"where it asks is {name}.url"
+            raise Refused(f"{name}: {told}: refused, trying again does not help; {whose}")
         if reply.status >= 500:
             raise VenueUnreachable(told)
 

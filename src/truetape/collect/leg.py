@@ -1,26 +1,37 @@
 """One connection attempt's life: greet, subscribe, keep alive, notice silence, close."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from truetape import clock
+from truetape.collect.key import Key
 from truetape.collect.pace import Pace
 from truetape.collect.plan import ConnectionPlan, StreamPlan, batch_topics
 from truetape.collect.recorder import Recorder
 from truetape.collect.socket import Cause, Ending, Hooks, Socket
 from truetape.errors import VenueUnreachable
 from truetape.tape.frame import FrameKind
-from truetape.venues._contract import Venue
+from truetape.venues._contract import Feed, Venue
 
 
 class Leg:
     """One open connection; what it sends and what becomes of it is on the tape under its own name."""
 
-    def __init__(self, venue: Venue, plan: ConnectionPlan, recorder: Recorder, name: str, source: int, socket: Socket):
+    def __init__(
+        self,
+        venue: Venue,
+        plan: ConnectionPlan,
+        recorder: Recorder,
+        name: str,
+        source: int,
+        socket: Socket,
+        key: Key | None = None,
+    ) -> None:
         self.name = name
+        self._key = key
         self.socket = socket
         self.opened_ns = clock.monotonic_ns()
         self.subscribed_frames: int | None = None
@@ -39,7 +50,10 @@ class Leg:
 
     async def begin(self) -> None:
         """Greet and subscribe; raises VenueUnreachable when the venue hangs up meanwhile."""
-        for greeting in self._plan.feed.greetings:
+        feed = self._plan.feed
+        if self._key is not None and feed.needs_key and (said := self._key.greet()):
+            await self._say(said[0], "greeting", shown=said[1])
+        for greeting in feed.greetings:
             await self._say(greeting.encode(), "greeting")
         await self.subscribe(self._plan.topics)
         self.subscribed_frames = self.socket.frames
@@ -48,27 +62,28 @@ class Leg:
         """Subscribe topics in batches within the venue's limits, saying on the tape what each asked for."""
         by_topic = group_streams(self._plan)
         for batch in batch_topics(self._venue, self._plan.feed, topics):
-            self._requests += 1
-            await self._say(self._venue.subscribe(self._plan.feed, batch, self._requests), "")
+            await self._ask(self._venue.subscribe, batch)
             self._recorder.note(self._source, "subscribed", streams=_describe(batch, by_topic))
 
     async def revise(self, plan: ConnectionPlan) -> None:
-        """Follow a changed plan; topics that are gone are let go of, with an event."""
+        """Follow a changed plan; topics that are gone are let go of, with an event.
+
+        Where the address subscribes, new topics are for the connection that replaces this one.
+        """
         old, self._plan = self._plan, plan
         kept, known = set(plan.topics), set(old.topics)
         by_topic = group_streams(old)
         for batch in batch_topics(self._venue, plan.feed, [topic for topic in old.topics if topic not in kept]):
-            self._requests += 1
-            await self._say(self._venue.unsubscribe(plan.feed, batch, self._requests), "")
+            await self._ask(self._venue.unsubscribe, batch)
             self._recorder.note(self._source, "unsubscribed", streams=_describe(batch, by_topic))
-        await self.subscribe([topic for topic in plan.topics if topic not in known])
+        if self._venue.name_url is None:
+            await self.subscribe([topic for topic in plan.topics if topic not in known])
 
     async def resubscribe(self, topics: Sequence[str]) -> None:
         """Drop topics and ask for them again, for a fresh snapshot."""
         known = [topic for topic in topics if topic in self._plan.topics]
         for batch in batch_topics(self._venue, self._plan.feed, known):
-            self._requests += 1
-            await self._say(self._venue.unsubscribe(self._plan.feed, batch, self._requests), "")
+            await self._ask(self._venue.unsubscribe, batch)
         await self.subscribe(known)
 
     async def tend(self) -> None:
@@ -90,6 +105,13 @@ class Leg:
         """Close it; the reason is on the tape when this returns."""
         return await self.socket.close(cause)
 
+    async def _ask(self, make: Callable[[Feed, Sequence[str], int], bytes], topics: Sequence[str]) -> None:
+        """Send one subscribe or unsubscribe message, if the venue wants one."""
+        self._requests += 1
+        payload = make(self._plan.feed, topics, self._requests)
+        if payload:
+            await self._say(payload, "")
+
     async def _beat(self, payload: str) -> None:
         if not payload:
             self.socket.ping()
@@ -99,13 +121,13 @@ class Leg:
         except VenueUnreachable:
             return  # the end of the line is already on the tape
 
-    async def _say(self, payload: bytes, purpose: str) -> None:
-        """Send one message, at the venue's pace; it is on the tape before any answer can be."""
+    async def _say(self, payload: bytes, purpose: str, shown: bytes | None = None) -> None:
+        """Send one message, at the venue's pace; it, or what may be shown of it, is on the tape before any answer."""
         await asyncio.sleep(self._pace.reserve(_now_s()))
         if not self.is_open:
             ending = await self.socket.ended
             raise VenueUnreachable(f"{self.name} closed while subscribing: {ending.code} {ending.reason}")
-        note_request(self._recorder, self._source, payload, purpose)
+        note_request(self._recorder, self._source, payload if shown is None else shown, purpose)
         self.socket.send(payload)
 
 

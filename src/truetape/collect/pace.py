@@ -24,10 +24,11 @@ class Pace:
 
 
 class Budget:
-    """Weight spent within the last minute, by our own count or the venue's, whichever is more."""
+    """Weight spent within the last minute (or another window), by our own count or the venue's, whichever is more."""
 
-    def __init__(self, weight_max: int) -> None:
+    def __init__(self, weight_max: int, window_s: float = WINDOW_S) -> None:
         self._weight_max = weight_max
+        self._window_s = window_s
         self._spent: deque[tuple[float, int]] = deque()
         self._banned_until_s = float("-inf")
 
@@ -42,7 +43,7 @@ class Budget:
             if excess <= 0:
                 break
             excess -= amount
-            free_at_s = at_s + WINDOW_S
+            free_at_s = at_s + self._window_s
         return free_at_s - now_s
 
     def spend(self, now_s: float, weight: int) -> None:
@@ -68,5 +69,5 @@ class Budget:
         return sum(weight for _, weight in self._spent)
 
     def _expire(self, now_s: float) -> None:
-        while self._spent and self._spent[0][0] <= now_s - WINDOW_S:
+        while self._spent and self._spent[0][0] <= now_s - self._window_s:
             self._spent.popleft()

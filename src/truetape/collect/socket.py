@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal, NamedTuple, cast
 
@@ -33,6 +33,7 @@ Cause = Literal["venue", "network", "silence", "lifetime", "wish", "frame_too_bi
 DEFLATE_OFFER = "permessage-deflate; client_max_window_bits"
 REFUSALS = (401, 403, 451)
 """Handshake answers that trying again does not change."""
+REDIRECTS_MAX = 5
 LIMITS = (418, 429)
 """Handshake answers that ask for patience."""
 
@@ -276,12 +277,14 @@ async def open_socket(
     options: SocketOptions,
     answer: Callable[[bytes], bytes | None] | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008 - immutable
+    headers: Mapping[str, str] | None = None,
 ) -> Socket:
-    """Connect; raises VenueUnreachable, RateLimited or Refused."""
+    """Connect; raises VenueUnreachable, RateLimited or Refused. `headers` say who we are, and go to this host only."""
 
     def make(request: WSUpgradeRequest, response: WSUpgradeResponse) -> Socket:
         return Socket(take, source, options, answer, hooks)
 
+    sent = dict(headers or {}) | ({"Sec-WebSocket-Extensions": DEFLATE_OFFER} if options.is_deflate_offered else {})
     try:
         async with asyncio.timeout(options.handshake_timeout_s):
             _, listener = await ws_connect(
@@ -292,8 +295,9 @@ async def open_socket(
                 logger_name=_log,
                 enable_auto_pong=False,  # a ping is a sign of life that we must see
                 max_frame_size=options.frame_bytes_max,
-                extra_headers={"Sec-WebSocket-Extensions": DEFLATE_OFFER} if options.is_deflate_offered else None,
+                extra_headers=sent or None,
                 read_buffer_init_size=options.read_buffer_bytes,
+                max_redirects=0 if headers else REDIRECTS_MAX,
             )
     except WSHandshakeError as error:
         raise explain_refusal(url, error) from error
