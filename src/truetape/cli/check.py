@@ -27,7 +27,7 @@ def command(names: tuple[str, ...], lake: str | None, config_path: Path, as_json
         {
             "check": r.name,
             "verdict": r.verdict,
-            "examined": r.examined,
+            "examined": f"{r.examined:,}" if r.total is None else f"{r.examined:,} of {r.total:,}",
             "findings": len(r.findings),
             "what holds": r.doc,
         }

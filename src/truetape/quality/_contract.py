@@ -32,6 +32,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     examined: int
     findings: tuple[Finding, ...] = ()
+    total: int | None = None
+    """How many there are, where not all of them could be examined."""
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -13,6 +13,9 @@ from truetape.lake import Lake
 from truetape.quality import checks as registry
 from truetape.quality._contract import Check, Finding
 
+NOT_APPLICABLE = "not applicable"
+"""There was nothing to examine: that proves nothing, and is no pass."""
+
 
 class CheckResult(msgspec.Struct, frozen=True):
     """What one check said."""
@@ -21,17 +24,19 @@ class CheckResult(msgspec.Struct, frozen=True):
     doc: str
     examines: str
     examined: int
+    total: int | None
+    """How many there are, where not all of them could be examined."""
     findings: tuple[Finding, ...]
     seconds: float
 
     @property
     def verdict(self) -> str:
-        """Say it in one word: failed, warned, passed, or empty when there was nothing to examine."""
+        """Say it in a word: failed, warned, passed, or not applicable when there was nothing to examine."""
         if any(finding.severity == "error" for finding in self.findings):
             return "failed"
         if self.findings:
             return "warned"
-        return "passed" if self.examined else "empty"
+        return "passed" if self.examined else NOT_APPLICABLE
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -53,11 +58,11 @@ class CheckReport(msgspec.Struct, frozen=True):
     def summary(self) -> str:
         """Say it in one line: how many passed, and which did not."""
         words = []
-        for verdict in ("passed", "warned", "failed", "empty"):
+        for verdict in ("passed", "warned", "failed", NOT_APPLICABLE):
             names = [result.name for result in self.results if result.verdict == verdict]
             if names:
                 listed = "" if verdict == "passed" else f" ({', '.join(names)})"
-                words.append(f"{len(names)} {'had nothing to examine' if verdict == 'empty' else verdict}{listed}")
+                words.append(f"{len(names)} {verdict}{listed}")
         return ", ".join(words)
 
     @property
@@ -88,4 +93,6 @@ def _run_check(check: Check, lake: Lake) -> CheckResult:
     started = clock.monotonic_ns()
     outcome = check.run(lake)
     seconds = (clock.monotonic_ns() - started) / 1e9
-    return CheckResult(check.name, check.doc, check.examines, outcome.examined, outcome.findings, seconds)
+    return CheckResult(
+        check.name, check.doc, check.examines, outcome.examined, outcome.total, outcome.findings, seconds
+    )
