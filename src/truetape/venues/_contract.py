@@ -158,6 +158,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Headers beyond the usual; credentials come from elsewhere."""
     streams: tuple[Told, ...] = ()
     """What the answer is about."""
+    page: int = 1
+    """Which page of its snapshot it is."""
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -179,6 +181,8 @@ class Round(msgspec.Struct, frozen=True):
     subject: str
     """One of those that `Poll.list_subjects` named."""
     markets: tuple[Followed, ...] = ()
+    since_us: int = 0
+    """When the last turn that went well began; 0: there was none."""
 
 
 class Poll(msgspec.Struct, frozen=True):
@@ -292,8 +296,8 @@ class Discovery(msgspec.Struct, frozen=True):
     """(wanted, now in s) → (slug, first second, end) of this window and the next, of series that can be counted."""
     list_urls: Callable[[Wanted, int], tuple[str, ...]]
     """(wanted, now in s) → listings that tell of all others; pages follow by `find_next_page`."""
-    ask_urls: Callable[[Sequence[str]], tuple[tuple[str, tuple[str, ...]], ...]]
-    """handles → requests that tell of them: URL and the handles it asks for; a handle may be in several."""
+    ask_urls: Callable[[Sequence[str]], tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]
+    """handles → requests: URLs whose answers together tell of some of the handles, and these."""
     read: Callable[[str, bytes], tuple[list[MarketVersion], list[str]]]
     """(url, body) → markets, and why others are refused; raises as `read_listing` does."""
     is_wanted: Callable[[Wanted, MarketVersion], bool]

@@ -5,22 +5,40 @@ without a key, and shows the same prices some seconds later. Both become `oracle
 Documented at https://docs.chain.link/data-streams.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from truetape.events.instrument import Instrument
-from truetape.venues._contract import Feed, Heartbeat, Limits, Listing, Rest, Venue
-from truetape.venues.chainlink.decoder import ChainlinkDecoder
+from truetape.venues._contract import (
+    Ask,
+    BrowserPage,
+    Credentials,
+    Feed,
+    Heartbeat,
+    Limits,
+    Listing,
+    Poll,
+    Rest,
+    Round,
+    Told,
+    Venue,
+)
+from truetape.venues.chainlink.decoder import ChainlinkDecoder, find_fault
 from truetape.venues.chainlink.signature import sign as sign
 from truetape.venues.chainlink.stream import FEED_IDS as FEED_IDS
-from truetape.venues.chainlink.stream import NAME, PAGE, STREAMS, name_instrument, read_listing
+from truetape.venues.chainlink.stream import NAME, PAGE, STREAMS, choose_symbols, name_instrument, read_listing
 
 REST_URL = "https://api.dataengine.chain.link"
 SOCKET_URL = "wss://ws.dataengine.chain.link/api/v1/ws"
 PAGE_URL = "https://data.chain.link/api/query-timescale"
+LATEST = "latest"
+"""The newest report, asked for instead of streamed."""
+BROWSER = "browser"
+"""The public page in a browser."""
+_PRICES = ("oracle_price",)
 
 
 def name_socket_url(feed_ids: Sequence[str]) -> str:
@@ -64,6 +82,36 @@ def subscribe(feed: Feed, topics: Sequence[str], request: int) -> bytes:
     return b""
 
 
+def sign_request(values: Mapping[str, str], method: str, url: str, body: bytes, now_ms: int) -> dict[str, str]:
+    """Return the headers of a request to the API or of a handshake."""
+    parts = urlsplit(url)
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return sign(method, path, body, values["CLIENT"], values["SECRET"], now_ms)
+
+
+def ask_page(turn: Round) -> tuple[Ask, ...]:
+    """Ask what the page of a stream asks."""
+    feed_id = FEED_IDS[turn.subject]
+    return (Ask(PAGE, name_page_url(feed_id), reason="poll", streams=(Told("oracle_price", PAGE, feed_id),)),)
+
+
+def ask_latest(turn: Round) -> tuple[Ask, ...]:
+    """Ask for the newest report of a stream."""
+    feed_id = FEED_IDS[turn.subject]
+    told = (Told("oracle_price", STREAMS, feed_id),)
+    return (Ask(STREAMS, name_latest_url(feed_id), reason="poll", streams=told),)
+
+
+def name_stream_page(symbol: str) -> str:
+    """Return the address of a stream's public page."""
+    return f"https://data.chain.link/streams/{symbol.lower()}"
+
+
+def is_report_answer(url: str) -> bool:
+    """Tell whether the page got prices from this address."""
+    return urlsplit(url).path == urlsplit(PAGE_URL).path and "LIVE_STREAM_REPORTS_QUERY" in url
+
+
 def find_feed(url: str) -> str | None:
     """Tell the source by host, test networks included."""
     host = urlsplit(url).hostname or ""
@@ -86,6 +134,29 @@ VENUE = Venue(
             silence_s=10.0,  # each stream has a report a second
             dates=(date(2024, 1, 1), None),
             needs_key="client id and secret, as the headers that sign makes for the address's path and query",
+        ),
+    ),
+    credentials=Credentials(
+        ("CLIENT", "SECRET"),
+        "https://docs.chain.link/data-streams: Chainlink gives them on request",
+        sign_request,
+        signed_hosts=(urlsplit(REST_URL).hostname or "",),
+    ),
+    name_url=lambda feed, topics: name_socket_url(topics),
+    polls=(
+        Poll(PAGE, PAGE, PAGE, _PRICES, 1.0, ask_page, choose_symbols, find_fault=find_fault, allowance=(300, 60.0)),
+        Poll(LATEST, LATEST, STREAMS, _PRICES, 1.0, ask_latest, choose_symbols, allowance=(300, 60.0), needs_key=True),
+    ),
+    pages=(
+        BrowserPage(
+            BROWSER,
+            BROWSER,
+            PAGE,
+            _PRICES,
+            choose_symbols,
+            name_stream_page,
+            is_report_answer,
+            lambda symbol: (Told("oracle_price", PAGE, FEED_IDS[symbol]),),
         ),
     ),
     rest=Rest(weight_per_minute_max=300, ban_statuses=(429,), ban_default_s=10.0),

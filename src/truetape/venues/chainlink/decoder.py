@@ -163,6 +163,11 @@ class ChainlinkDecoder:
         return index
 
 
+def find_fault(body: bytes) -> str:
+    """Return what an answer of the page complains of, with status 200; empty: nothing."""
+    return "; ".join(failure.message for failure in _decode_answer(body).errors or [])
+
+
 def read_asked_feed(url: str) -> str:
     """Return the feed id that a query of the page asked for: its answer does not name it."""
     variables = parse_qs(urlsplit(url).query).get("variables", ["{}"])[0]

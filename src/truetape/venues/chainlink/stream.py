@@ -1,5 +1,7 @@
 """Chainlink's streams: which feed id is which price."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 import msgspec
@@ -45,6 +47,11 @@ def check_feed_id(text: str, path: str = "$") -> str:
     if len(lower) != 66 or not lower.startswith("0x") or not _HEX.issuperset(lower[2:]):
         raise DecodeError(f"feed id {text[:80]!r} is not 0x and 64 hexadecimal digits", path)
     return lower
+
+
+def choose_symbols(wanted: Sequence[str]) -> list[str]:
+    """Return the declared streams that names or patterns (`*-USD`, `all`) mean."""
+    return [name for name in FEED_IDS if any(want == "all" or fnmatchcase(name, want.upper()) for want in wanted)]
 
 
 def name_instrument(market: str, venue_symbol: str) -> Instrument:

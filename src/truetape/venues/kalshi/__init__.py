@@ -14,12 +14,32 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues._contract import (
+    Ask,
+    Continuity,
+    Credentials,
+    Feed,
+    Followed,
+    Heartbeat,
+    Limits,
+    Listing,
+    OnMessage,
+    Poll,
+    Rest,
+    Round,
+    Told,
+    Venue,
+)
 from truetape.venues.kalshi.link import Link
 from truetape.venues.kalshi.market import MARKET, NAME, find_next_page, name_instrument, read_listing
 from truetape.venues.kalshi.rest import respond
+from truetape.venues.kalshi.signature import sign_request, write_signed_text
+
+__all__ = ["VENUE", "name_book_url", "name_market_url", "sign_request", "write_signed_text"]
 
 FEED = "public"
+OVERLAP_S = 60
+"""Trades are asked for from so long before the last answer."""
 REST_URL = "https://api.elections.kalshi.com/trade-api/v2"
 SOCKET_PATH = "/trade-api/ws/v2"
 
@@ -50,11 +70,6 @@ class _Decoder:
     def respond(self, response: Response) -> bool:
         """Decode a REST answer."""
         return respond(self._scribe, response)
-
-
-def write_signed_text(method: str, path: str, timestamp_ms: int) -> bytes:
-    """Return what a key must sign (RSA-PSS, SHA-256) for one request or handshake; the path goes without its query."""
-    return f"{timestamp_ms}{method}{path.partition('?')[0]}".encode()
 
 
 def list_topics(feed: Feed, channel: str, instrument: Instrument) -> tuple[str, ...]:
@@ -101,6 +116,43 @@ def name_market_url(ticker: str) -> str:
     return f"{REST_URL}/markets/{quote(ticker)}"
 
 
+def name_trades_url(ticker: str, since_s: int) -> str:
+    """Return the address of a market's trades since a second, newest first."""
+    return f"{REST_URL}/markets/trades?ticker={quote(ticker)}&limit=1000&min_ts={since_s}"
+
+
+def ask_books(turn: Round) -> list[Ask]:
+    """Ask for the books of the markets that trade."""
+    return [
+        Ask(
+            FEED,
+            name_book_url(ticker),
+            reason="poll",
+            streams=tuple(Told("book_snapshot", MARKET, f"{ticker}:{side}") for side in ("Yes", "No")),
+        )
+        for ticker in _list_tickers(turn.markets)
+    ]
+
+
+def ask_trades(turn: Round) -> list[Ask]:
+    """Ask for what traded since the last time, with some overlap: ids tell what is known."""
+    since_s = (turn.since_us or turn.now_us) // 1_000_000 - OVERLAP_S
+    return [
+        Ask(FEED, name_trades_url(t, since_s), reason="poll", streams=(Told("trade", MARKET, f"{t}:Yes"),))
+        for t in _list_tickers(turn.markets)
+    ]
+
+
+def follow_trades(ask: Ask, body: bytes) -> Ask | None:
+    """Ask for the next page."""
+    url = find_next_page(ask.url, body)
+    return None if url is None else msgspec.structs.replace(ask, url=url, page=ask.page + 1)
+
+
+def _list_tickers(markets: Sequence[Followed]) -> list[str]:
+    return [market.slug for market in markets if market.state in ("open", "ending")]
+
+
 VENUE = Venue(
     name=NAME,
     title="Kalshi",
@@ -119,6 +171,26 @@ VENUE = Venue(
                 "KALSHI-ACCESS-KEY, -TIMESTAMP (milliseconds) and -SIGNATURE: base64 of RSA-PSS (SHA-256, salt as long as "
                 "the digest) over what write_signed_text makes"
             ),
+        ),
+    ),
+    credentials=Credentials(
+        ("ID", "PRIVATE"),
+        "https://kalshi.com/account/profile: API keys; PRIVATE is the key in PEM",
+        sign_request,
+    ),
+    polls=(
+        # Without a key there is no socket, but what it tells can be asked for.
+        Poll("books", MARKET, FEED, ("book_snapshot",), 10.0, ask_books, allowance=(100, 10.0), parallel_max=4),
+        Poll(
+            "trades",
+            MARKET,
+            FEED,
+            ("trade",),
+            10.0,
+            ask_trades,
+            follow=follow_trades,
+            allowance=(100, 10.0),
+            parallel_max=4,
         ),
     ),
     rest=Rest(weight_per_minute_max=600, ban_statuses=(429,), ban_default_s=5.0),

@@ -4,7 +4,7 @@ Books have no sequence numbers: a hash over the whole book proves them (`proof`)
 by listings only, so these come first on a tape; before one, a token's symbol is the token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from urllib.parse import quote, urlsplit
 
@@ -12,7 +12,7 @@ import msgspec
 
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues._contract import Continuity, Credentials, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
 from truetape.venues.polymarket.clob import ClobLine
 from truetape.venues.polymarket.desk import Desk
 from truetape.venues.polymarket.gamma import find_next_page, read_listing
@@ -20,6 +20,7 @@ from truetape.venues.polymarket.naming import CLOB, NAME, POLYBOLT, RTDS, name_i
 from truetape.venues.polymarket.oracle import BoltLine, RtdsLine
 from truetape.venues.polymarket.proof import SEALING
 from truetape.venues.polymarket.rest import Rest as Answers
+from truetape.venues.polymarket.wallets import WALLET_POLLS
 
 _CLOB_CHANNELS = ("trade", "book_change", "quote")
 _RTDS_TOPICS = {
@@ -91,6 +92,12 @@ def _make_request(verb: str, feed: Feed, topics: Sequence[str], request: int) ->
     return msgspec.json.encode({**head, "assets_ids": list(topics), "custom_feature_enabled": True})
 
 
+def write_greeting(values: Mapping[str, str]) -> bytes:
+    """Make the first message to PolyBolt: who we are, before anything is asked."""
+    auth = {"apiKey": values["API"], "secret": values["SECRET"], "passphrase": values["PASSPHRASE"]}
+    return msgspec.json.encode({"op": "auth", "rid": "auth", "auth": auth})
+
+
 def find_feed(url: str) -> str | None:
     """Tell the feed of a connection or request; all RTDS topics of a recording come as `rtds`."""
     parts = urlsplit(url)
@@ -137,8 +144,15 @@ VENUE = Venue(
             POLYBOLT, POLYBOLT, "wss://ws-live-v2.polymarket.com/ws", _ORACLE, Heartbeat('{"op":"ping"}', 30.0),
             Limits(topics_per_connection_max=64, topics_per_message_max=64, messages_per_second_max=10.0),
             silence_s=90.0, is_acked_by_topic=True, dates=(date(2026, 9, 15), None),
+            needs_key="apiKey, secret and passphrase of the CLOB's API, in the first message", refusal_codes=(4001,),
         ),
     ),
+    credentials=Credentials(
+        ("API", "SECRET", "PASSPHRASE"),
+        "https://docs.polymarket.com: the CLOB's API key, derived from a wallet's signature",
+        greet=write_greeting,
+    ),
+    polls=WALLET_POLLS,
     rest=Rest(weight_per_minute_max=1800, ban_statuses=(403, 425, 429)),
     listings=(
         Listing(CLOB, "https://gamma-api.polymarket.com/events/keyset?tag_slug=up-or-down&closed=false&limit=100"),

@@ -64,6 +64,7 @@ class _EventReference(msgspec.Struct, gc=False):
 
 class _Market(msgspec.Struct, gc=False):
     conditionId: str
+    id: str | None = None
     slug: str = ""
     question: str | None = None
     outcomes: TextList = None
@@ -156,14 +157,20 @@ def read_markets(body: bytes) -> tuple[list[Market], list[str]]:
 
     Raises DecodeError when no market of the answer can be read.
     """
+    markets, refused = sift_markets(body)
+    if refused and not markets:
+        raise DecodeError(refused[0])
+    return markets, refused
+
+
+def sift_markets(body: bytes) -> tuple[list[Market], list[str]]:
+    """Read any of Gamma's answers; return the markets that can be read, and why others cannot."""
     markets, refused = [], []
     for event, market in _list_markets(body):
         try:
             markets.append(_read_market(event, market))
         except DecodeError as error:
             refused.append(f"market {market.slug or market.conditionId}: {error.reason}")
-    if refused and not markets:
-        raise DecodeError(refused[0])
     return markets, refused
 
 
@@ -242,6 +249,7 @@ def _read_market(event: _EventReference, m: _Market) -> Market:
         volume=m.volumeNum,
         category=m.category,
         tags=tags,
+        id=m.id,
     )
 
 

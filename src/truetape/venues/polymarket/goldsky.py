@@ -6,6 +6,7 @@ tokens can still be right, and V2 positions live in a contract that none of them
 
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.json import Decoder
@@ -15,7 +16,7 @@ from truetape.events.number import Id
 from truetape.events.rows import Response
 from truetape.venues.polymarket.desk import Desk
 from truetape.venues.polymarket.market import encode_object, note_resolution
-from truetape.venues.polymarket.naming import DATA
+from truetape.venues.polymarket.naming import GOLDSKY
 
 _MICRO = 1_000_000
 
@@ -82,7 +83,9 @@ def read_goldsky(desk: Desk, name: str, response: Response) -> bool:
     answer = _decode(response.body)
     if answer.errors:
         said = "; ".join(error.message for error in answer.errors)
-        desk.scribe.complain(DATA, response.connection, response.received_ns, response.offset, None, f"{name}: {said}")
+        desk.scribe.complain(
+            GOLDSKY, response.connection, response.received_ns, response.offset, None, f"{name}: {said}"
+        )
         return False
     data = answer.data
     if data is None or (data.userBalances is None and data.userPositions is None):
@@ -98,10 +101,12 @@ def read_goldsky(desk: Desk, name: str, response: Response) -> bool:
     source = "goldsky_positions" if data.userBalances is not None else "goldsky_pnl"
     number = block.number if block else None
     for token, *own in rows:
-        append((desk.find("position", token, DATA), *at, *own, source, number, told))
+        append((desk.find("position", token, GOLDSKY), *at, *own, source, number, told))
     if not rows:
         empty = (None, None, None, None, None, None, None, source, number, f"empty; {told}")
-        append((desk.find_named("position", name, name), *at, *empty))
+        asked = urlsplit(response.url).fragment or name
+        known = desk.recall("markets").get(asked)
+        append((desk.find_named("position", known[0] if known else asked, asked), *at, *empty))
     for condition, paid in payouts.items():
         note_resolution(desk, condition, at, [None, "goldsky", None, False, None, paid, None, None, None, None])
     return True

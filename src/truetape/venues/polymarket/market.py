@@ -53,6 +53,8 @@ class Market(msgspec.Struct, frozen=True):
     volume: float | None = None
     category: str | None = None
     tags: tuple[str, ...] = ()
+    id: str | None = None
+    """Gamma's own number."""
 
     @property
     def is_resolved(self) -> bool:

@@ -9,6 +9,8 @@ NAME = "polymarket"
 CLOB = "clob"
 DATA = "data"
 """Trades and positions as the Data API tells them: another account of what the order book's socket tells."""
+GOLDSKY = "goldsky"
+"""Positions as the subgraphs tell them: not the Data API's, which has other holes."""
 RTDS = "rtds"
 POLYBOLT = "polybolt"
 
