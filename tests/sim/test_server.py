@@ -376,7 +376,7 @@ async def test_truth_is_told_over_http() -> None:
     assert float(market["bids"][0][0]) < float(market["asks"][0][0])
     delivery = truth["deliveries"][0]
     assert (delivery["topic"], delivery["first_id"]) == ("btcusdt@trade", id_of(texts[0]))
-    assert status["hubs"][0]["frames"] >= 10
+    assert max(hub["frames"] for hub in status["hubs"]) >= 10
 
 
 async def test_two_servers_of_one_seed_make_one_market() -> None:

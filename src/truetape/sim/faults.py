@@ -16,6 +16,19 @@ A script is lines of text (or a YAML list of them); `#` starts a comment:
     at 26s polymarket close 4003 of polybolt            # close a product line's connections with this code
     at 28s lose 3 frames of price.crypto*               # never sent nor numbered; a venue that counts them tells
 
+and of the prediction venues, where streams are `<slug>`, `<slug>:Up`, `<slug>:Down`, `crypto_prices_chainlink:btc/usd`:
+
+    at 60s mute 300s of btc-updown-15m-*:Up             # connections of before then get no data, but their PONGs
+    at 90s wrong-hash 1 frame of eth-updown-15m-*       # a digit of each hash is another one
+    at 95s ghost 60s of btc-updown-15m-*                # the book is answered as 0.01 / 0.99
+    at 99s polymarket 425 for 9 requests                # the market engine restarts
+    at 120s stale 300s                                  # listings are answered as they were when it began
+    every 4 late 3600s of btc-updown-15m-*              # every 4th market is resolved so much later
+    every 5 dispute 7200s of eth-*                      # disputed, resolved so much later
+    every 9 split of sol-*                              # settled half and half
+    every 7 version of xrp-*                            # of a protocol that nobody knows
+    every 6 miss 3s of btc-updown-15m-*                 # no oracle price so near to the window's boundaries
+
 Without a trigger a fault is armed from the start; without a venue it holds for all. Times are market time.
 """
 
@@ -43,7 +56,21 @@ ACTIONS = (
     "5xx",
     "slow",
     "cut-snapshot",
+    "425",
+    "wrong-hash",
+    "mute",
+    "ghost",
+    "stale",
+    "late",
+    "dispute",
+    "split",
+    "version",
+    "miss",
 )
+SPELLS = ("mute", "ghost", "stale")
+"""Actions that hold for a time, on whatever passes."""
+QUIRKS = ("late", "dispute", "split", "version", "miss")
+"""Actions that make prediction markets odd; `every` counts the windows of a series."""
 DONE_MAX = 100_000
 """Records of what was done that are kept; the oldest go first."""
 
@@ -54,6 +81,7 @@ _LINE = re.compile(
     rf"(?P<action>{'|'.join(map(re.escape, ACTIONS))})(?=\s|$)"
     r"(?P<rest>.*)$"
 )
+_HASH = re.compile(rb'("hash": ?")([0-9a-f])')
 _KEYS = re.compile(r"^\s+(?P<key>[\w-]+)\s+(?P<new_key>[\w-]+)(?:\s+in(?=\s))?")
 _REST = re.compile(
     r"^(?:\s+(?P<seconds>[\d.]+)s)?"
@@ -90,7 +118,7 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def is_rest(self) -> bool:
         """Say whether it acts on HTTP requests."""
-        return self.action in ("429", "5xx", "slow", "cut-snapshot")
+        return self.action in ("429", "425", "5xx", "slow", "cut-snapshot")
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -140,7 +168,7 @@ def parse_fault(line: str) -> Fault:
         key=keys["key"] if keys else "",
         new_key=keys["new_key"] if keys else "",
     )
-    if fault.action in ("freeze", "slow") and not fault.seconds:
+    if fault.action in ("freeze", "slow", "late", "dispute", "miss", *SPELLS) and not fault.seconds:
         raise ConfigError(f"fault: {line!r}: {fault.action} needs a duration, e.g. `{fault.action} 3s`")
     if fault.action == "close" and not 1000 <= fault.count <= 4999:
         raise ConfigError(f"fault: {line!r}: close needs a code of 1000 to 4999, e.g. `close 4003`")
@@ -199,7 +227,9 @@ class Armed:
 
 
 def spoil(fault: Fault, payload: bytes) -> bytes:
-    """Return the payload as a `corrupt`, `change-field` or `cut-snapshot` fault leaves it."""
+    """Return the payload as a `corrupt`, `change-field`, `wrong-hash` or `cut-snapshot` fault leaves it."""
+    if fault.action == "wrong-hash":
+        return _HASH.sub(lambda found: found[1] + (b"1" if found[2] == b"0" else b"0"), payload)
     if fault.action == "change-field":
         return payload.replace(f'"{fault.key}":'.encode(), f'"{fault.new_key}":'.encode())
     return payload[: max(1, len(payload) * 2 // 3)]

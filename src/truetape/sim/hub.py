@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from truetape import clock
-from truetape.sim.faults import DONE_MAX, Armed, Done, Fault, spoil
+from truetape.sim.faults import DONE_MAX, QUIRKS, SPELLS, Armed, Done, Fault, spoil
 from truetape.sim.protocol import Talk
 
 BUFFER_BYTES_MAX = 64 * 1024 * 1024
@@ -37,7 +37,11 @@ class Judge:
         self.time = time
         self.timed = [Armed(f) for f in faults if f.is_timed]
         self.rest = [Armed(f) for f in faults if f.is_rest]
-        self.frames = [Armed(f) for f in faults if not f.is_timed and not f.is_rest]
+        self.spells = [Armed(f) for f in faults if f.action in SPELLS]
+        self.quirks = tuple(f for f in faults if f.action in QUIRKS)
+        """Faults that make prediction markets odd; whoever makes the markets takes them from here."""
+        others = (*SPELLS, *QUIRKS)
+        self.frames = [Armed(f) for f in faults if not f.is_timed and not f.is_rest and f.action not in others]
         self.done: deque[Done] = deque(maxlen=DONE_MAX)
         self.frozen_until_s: dict[str, float] = {}
         """Venue → until when it sends nothing."""
@@ -47,7 +51,7 @@ class Judge:
     @property
     def is_watching(self) -> bool:
         """Say whether frames must pass the judge at all."""
-        return bool(self.frames or self.frozen_until_s or self.held)
+        return bool(self.frames or self.frozen_until_s or self.held or self.spells)
 
     def freeze(self, venue: str, until_s: float) -> None:
         """Stop everything that a venue sends."""
@@ -62,6 +66,18 @@ class Judge:
             return True
         del self.frozen_until_s[venue]
         return False
+
+    def find_spell(self, action: str, venue: str, stream: str) -> Fault | None:
+        """Return the spell of this sort that is on a stream at present; null when there is none."""
+        if not self.spells:
+            return None
+        elapsed_s = self.time.elapsed_s()
+        self.spells = [a for a in self.spells if elapsed_s < a.fault.value + a.fault.seconds]
+        for armed in self.spells:
+            fault = armed.fault
+            if fault.action == action and fault.value <= elapsed_s and armed.fits(venue, stream):
+                return fault
+        return None
 
     def judge_frame(self, venue: str, stream: str) -> Fault | None:
         """Return the fault that concerns this frame; the first one that wants it."""
@@ -110,6 +126,8 @@ class Session:
         self.close_code = 0
         self.close_reason = b""
         self.has_subscribed = False
+        self.opened_s = hub.judge.time.elapsed_s()
+        self.closing = asyncio.Event()
 
     def send(self, payload: bytes) -> None:
         """Send a control message, unless the venue is frozen."""
@@ -154,6 +172,7 @@ class Session:
     def close(self, code: int, reason: str) -> None:
         """Close properly, with a code and a reason, after what waits was sent."""
         self.close_code, self.close_reason, self.is_closed = code, reason.encode()[:120], True
+        self.closing.set()
 
     def flush(self) -> None:
         """Hand everything that waits to the socket in one write."""
@@ -218,6 +237,12 @@ class Hub:
                 if delivery.session.shape is not None:
                     delivery.session.shape(payload)  # a lost frame has used its number all the same
             return
+        mute = judge.find_spell("mute", self.venue, topic)
+        if mute is not None:
+            heard = [d for d in room if d.session.opened_s >= mute.value]
+            if len(heard) < len(room):
+                judge.record(self.venue, self.feed, topic, "mute", first_id=first_id, last_id=last_id)
+            room = heard
         self.published += 1
         fault = judge.judge_frame(self.venue, topic)
         for delivery in room:
@@ -227,7 +252,7 @@ class Hub:
                 continue
             own = session.shape(payload) if session.shape is not None else payload
             self._deliver(session, topic, own, fault)
-            if fault is None or fault.action in ("duplicate", "reorder", "change-field"):
+            if fault is None or fault.action in ("duplicate", "reorder", "change-field", "wrong-hash"):
                 _account(delivery, first_id, last_id)
         if fault is not None:
             judge.record(self.venue, self.feed, topic, fault.action, first_id=first_id, last_id=last_id)
@@ -241,7 +266,7 @@ class Hub:
         elif fault.action == "reorder":
             session.held[topic] = payload
             self.judge.held += 1
-        elif fault.action in ("corrupt", "change-field"):
+        elif fault.action in ("corrupt", "change-field", "wrong-hash"):
             session.out.append(encode_wire(spoil(fault, payload)))
         if late is not None:
             self.judge.held -= 1

@@ -1,6 +1,7 @@
 """One connection from the server's side: limits, pings, deadlines, and closing as a venue closes."""
 
 import asyncio
+import contextlib
 from collections import deque
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -10,8 +11,6 @@ from truetape.sim.hub import Hub, Session, encode_wire
 from truetape.sim.protocol import Line
 from truetape.sim.world import World
 
-POLL_S = 0.02
-"""Deadlines and heartbeats are looked at this often."""
 PING, PONG = 0x89, 0x8A
 
 
@@ -66,7 +65,7 @@ class Conversation:
             now_s = self._now_s()
             self._keep_rules(now_s)
             self.talk.tick(now_s)
-            await asyncio.sleep(POLL_S)
+            await _wait(self.session.closing, self.rules.poll_s)
         self.session.leave()
         self.session.flush()
         if not socket.closed:
@@ -90,3 +89,12 @@ class Conversation:
             self._pinged_s = now_s
             self._unanswered_s = self._unanswered_s or now_s
             self.session.out.append(encode_wire(str(int(now_s * 1000)).encode(), PING))
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, or so long; where that is short, no task is made for it."""
+    if seconds < 0.1:
+        await asyncio.sleep(seconds)
+        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -107,12 +107,12 @@ class Oracle:
         )
 
     def _find_end(self, asset: Asset, block: int) -> int:
-        total, reach = 0, int(asset.volatility * PARTS * BLOCK_S**0.5)
+        total, reach = 0, int(asset.volatility * PARTS * float(BLOCK_S) ** 0.5)
         for octave in range(OCTAVES):
             index, rest = divmod(block, 1 << octave)
             left, right = self._find_node(asset, octave, index), self._find_node(asset, octave, index + 1)
             total += (
-                (left * ((1 << octave) - rest) + right * rest) * int(reach * 2.0 ** (octave / 2)) // (1000 << octave)
+                (left * ((1 << octave) - rest) + right * rest) * int(reach * 2.0 ** (octave / 2.0)) // (1000 << octave)
             )
         return total
 
@@ -122,5 +122,5 @@ class Oracle:
 
 def _round(price: int) -> int:
     """Keep as many digits as the publisher does."""
-    step = 10 ** max(0, len(str(price)) - DIGITS)
+    step: int = 10 ** max(0, len(str(price)) - DIGITS)
     return price // step * step

@@ -75,6 +75,8 @@ class Rules(msgspec.Struct, frozen=True):
     lifetime_s: float = 24 * 3600.0
     messages_per_second_max: float = 0.0
     topics_max: int = 0
+    poll_s: float = 0.02
+    """Deadlines and heartbeats are looked at this often."""
 
 
 class Talk(Protocol):
@@ -109,6 +111,11 @@ class NoDesk:
 
 class Stage(Protocol):
     """A part of a venue that moves by the time, not by a market's steps."""
+
+    @property
+    def due_us(self) -> int:
+        """Market time before which it need not be called; 0: at every tick."""
+        ...
 
     def advance(self, now_us: int) -> int:
         """Publish what has become due; returns how many frames or steps that was."""
@@ -148,3 +155,5 @@ class FakeVenue(msgspec.Struct, frozen=True):
     stages: "Mapping[str, Callable[[World], Stage]]" = {}
     """Name → what makes a part that moves by the time; it is found again as `world.stages[name]`."""
     methods: tuple[str, ...] = ("GET",)
+    admit: "Callable[[World, Query], Reply | None]" = lambda world, query: None
+    """Returns the refusal of a WebSocket handshake; null lets it through."""

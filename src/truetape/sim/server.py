@@ -27,6 +27,8 @@ from truetape.sim.world import World
 
 TICK_S = 0.005
 """Markets move and frames leave this often."""
+REST_S = 1.0
+"""Where no market moves by steps, the clockwork rests at most so long."""
 MESSAGE_BYTES_MAX = 1024 * 1024
 """A client's message may be this large."""
 
@@ -160,7 +162,22 @@ class SimServer:
             self._apply_timed_faults()
             self.world.advance()
             self.flush()
-            await asyncio.sleep(TICK_S)
+            pause_s = self._find_pause()
+            if pause_s <= TICK_S:
+                await asyncio.sleep(TICK_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.world.awoken.wait(), pause_s)
+            self.world.awoken.clear()
+
+    def _find_pause(self) -> float:
+        """Return how long the clockwork may rest: while no market moves by steps, until the next thing is due."""
+        if self.world.markets or not self.world.is_synthetic or not self.world.stages:
+            return TICK_S
+        now_us, elapsed_s = self.time.now_us(), self.time.elapsed_s()
+        left_s = [(stage.due_us - now_us) / 1e6 for stage in self.world.stages.values()]
+        left_s += [armed.fault.value - elapsed_s for armed in self.judge.timed]
+        return min(REST_S, max(TICK_S, min(left_s) / self.time.speed))
 
     def flush(self) -> None:
         """Send everything that waits."""
@@ -228,7 +245,7 @@ class SimServer:
         return await self._handle_rest(request, fake, query)
 
     async def _handle_socket(self, request: web.Request, fake: FakeVenue, query: Query) -> web.StreamResponse:
-        line = fake.connect(query)
+        line = fake.admit(self.world, query) or fake.connect(query)
         if line is None:
             return web.Response(status=404)
         if isinstance(line, Reply):
@@ -248,6 +265,7 @@ class SimServer:
                 if message.type in (WSMsgType.ERROR, WSMsgType.CLOSE):
                     break
                 conversation.take(message)
+                conversation.session.flush()
         finally:
             ticker.cancel()
             conversation.session.leave()
@@ -273,6 +291,8 @@ class SimServer:
                 case "429":
                     body, status = fake.refuse(429), 429
                     headers["Retry-After"] = f"{fault.retry_after_s:g}"
+                case "425":
+                    body, status = fake.refuse(425), 425
                 case "5xx":
                     body, status = b"<html><body>503 Service Temporarily Unavailable</body></html>", 503
                 case "slow":

@@ -1,9 +1,13 @@
 """Everything that happens in the fake world: which markets live, who publishes them, how far time is."""
 
+import asyncio
 from collections.abc import Callable
 
+from truetape.sim.crowd import Crowd
+from truetape.sim.faults import Fault
 from truetape.sim.hub import Hub, Judge, SimClock
 from truetape.sim.market import TRADES_MAX, Market
+from truetape.sim.prediction import Prediction, Quirk
 from truetape.sim.protocol import Desk, FakeVenue, Query, Reply, Stage
 from truetape.sim.spec import Spec
 
@@ -17,6 +21,12 @@ class World:
     def __init__(self, seed: int, rate: float, time: SimClock, judge: Judge, trades_max: int = TRADES_MAX) -> None:
         self.seed, self.rate, self.time, self.judge = seed, rate, time, judge
         self.trades_max = trades_max
+        self.prediction = Prediction(seed, tuple(_read_quirk(fault) for fault in judge.quirks))
+        """What the venues of prediction markets and oracles agree on."""
+        self.crowd = Crowd(self.prediction)
+        """Who trades there, and the books."""
+        self.awoken = asyncio.Event()
+        """Set when a market begins to move."""
         self.hubs: dict[tuple[str, str], Hub] = {}
         self.markets: dict[str, Market] = {}
         self._desks: dict[str, Desk] = {}
@@ -69,6 +79,7 @@ class World:
             for _ in range(HISTORY_STEPS):
                 market.step()
             self.markets[spec.key] = market
+            self.awoken.set()
             self._desks[spec.key] = self._venues[venue].make_desk(market, self.hub(venue, feed))
         return market
 
@@ -97,3 +108,8 @@ class World:
     def now_ms(self) -> int:
         """Market time in milliseconds."""
         return self.time.now_us() // 1000
+
+
+def _read_quirk(fault: Fault) -> Quirk:
+    every = max(1, int(fault.value)) if fault.when == "every" else 1
+    return Quirk(fault.action, fault.pattern, fault.seconds, every)  # type: ignore[arg-type]
