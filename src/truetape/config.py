@@ -108,6 +108,46 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stay subscribed so long after its window has ended."""
 
 
+class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be thrown away, never before every sink has it; 0: never."""
+
+    tape_days: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """Sealed segments of the tape that are older."""
+    tape_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The oldest sealed segments, while all of them together are larger."""
+    table_days: dict[str, Count] = {}
+    """Table → days: rows of the lake received earlier, day by day."""
+    open_gap_days: Positive = 30
+    """A gap that is open holds the tape from where it began, at most this long."""
+
+
+class BackupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where backups go."""
+
+    to: str = ""
+    """A folder, or s3://bucket/prefix with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; empty: nowhere."""
+
+
+class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a job runs, and what becomes of runs that were missed."""
+
+    at: str = ""
+    """Five fields of cron, in UTC (`30 3 * * *`); empty: as the job has it; `never`: only by hand."""
+    missed: Literal["run", "skip"] = "run"
+    """After a pause: run once for all that was missed, or only write down that it was."""
+    attempts: Count = 3
+    """Tries of one run, when a service is away."""
+
+
+class OpsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a recording is kept running unattended."""
+
+    state: str = "data/state"
+    """Folder of locks and of the jobs' history."""
+    health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """Answer /healthz and /metrics (Prometheus) on this port of loopback; 0: nowhere."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How truetape talks while it runs."""
 
@@ -128,6 +168,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record: RecordSettings = RecordSettings()
     deliver: DeliverSettings = DeliverSettings()
     log: LogSettings = LogSettings()
+    ops: OpsSettings = OpsSettings()
+    retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
+    jobs: dict[str, JobSettings] = {}
+    """Job → when it runs; those not named run as they have it."""
 
 
 DEFAULT_YAML = """\

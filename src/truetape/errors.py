@@ -3,7 +3,8 @@
 TruetapeError
 ├── Transient            try again later, with back-off
 │   ├── VenueUnreachable     the host, the network or the handshake failed
-│   └── RateLimited          the venue told us to wait; carries how long
+│   ├── RateLimited          the venue told us to wait; carries how long
+│   └── Busy                 somebody else is doing it right now; names who
 └── Fatal                trying again cannot help; a person must act
     ├── ConfigError          a setting is wrong: key, what was given, what is allowed
     ├── MissingExtra         an optional dependency is not installed; names the extra
@@ -34,6 +35,10 @@ class RateLimited(Transient):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Busy(Transient):
+    """Somebody else is doing it right now."""
 
 
 class Fatal(TruetapeError):

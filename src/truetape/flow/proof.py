@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from truetape.decode.engine import Engine
 from truetape.errors import SinkError
-from truetape.sinks import open_sink
+from truetape.flow.view import start_engine
+from truetape.lake import count_dropped
+from truetape.sinks import open_sink, split_spec
 from truetape.tape import open_reader
 
 
@@ -25,6 +26,8 @@ class Verdict(msgspec.Struct, frozen=True):
     lake_sha256: str | None
     problems: list[str]
     """Why it is not balanced; empty when it is."""
+    dropped: dict[str, int] = {}
+    """Rows that retention took out of the sink: they count as stored."""
 
 
 def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None) -> Verdict:
@@ -35,8 +38,8 @@ def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None
         checkpoint = sink.resume()
         if checkpoint is None:
             raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
-        engine = Engine(reader.tape_id)
-        for batch in reader.read(reader.first):
+        engine = start_engine(reader)
+        for batch in reader.read(max(reader.first, engine.offset)):
             engine.feed(batch)
             engine.take()
             engine.take_wishes()
@@ -46,7 +49,10 @@ def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None
         sink.close()
         reader.close()
     counts = engine.counts
-    problems = _find_imbalance(counts, stored, checkpoint.offset, end)
+    dropped = _count_dropped(sink_spec)
+    problems = _find_imbalance(
+        counts, {k: stored.get(k, 0) + dropped.get(k, 0) for k in stored | dropped}, checkpoint.offset, end
+    )
     gaps = stored.get("gap", 0)
     return Verdict(
         not problems,
@@ -60,7 +66,13 @@ def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None
         gaps,
         hash_sink() if hash_sink else None,
         problems,
+        dropped,
     )
+
+
+def _count_dropped(spec: str) -> dict[str, int]:
+    name, place = split_spec(spec)
+    return count_dropped(place.partition("?")[0]) if name == "lake" else {}
 
 
 def _find_imbalance(counts: dict[str, int], stored: dict[str, int], offset: int, end: int) -> list[str]:

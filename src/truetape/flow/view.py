@@ -48,7 +48,7 @@ class View:
     def __init__(
         self, reader: TapeReader, tape_id: str, sink: Sink, settings: DeliverSettings, *, keep_books: bool = False
     ) -> None:
-        self.engine = Engine(tape_id, keep_books=keep_books)
+        self.engine = start_engine(reader, keep_books=keep_books)
         self._reader = reader
         self._sink = sink
         self._settings = settings
@@ -69,7 +69,8 @@ class View:
             self.engine.restore(checkpoint)
         except msgspec.DecodeError:
             # Another version wrote what the decoder remembered: the tape tells it again.
-            for batch in self._reader.read(self._reader.first):
+            self.engine = start_engine(self._reader)
+            for batch in self._reader.read(max(self._reader.first, self.engine.offset)):
                 if batch.offset >= checkpoint.offset:
                     break
                 kept = batch.data.slice(0, checkpoint.offset - batch.offset)
@@ -143,6 +144,14 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """Only where the C library is glibc."""
 
 
+def start_engine(reader: TapeReader, *, keep_books: bool = False) -> Engine:
+    """Return a decoder that stands at the tape's beginning, knowing what was taken off before it."""
+    engine = Engine(reader.tape_id, keep_books=keep_books)
+    if reader.pruned is not None:
+        engine.restore(reader.pruned)
+    return engine
+
+
 def deliver(
     tape: str,
     sinks: tuple[str, ...],
@@ -172,8 +181,8 @@ def replay(tape: str, begin: int = 0, end: int | None = None) -> Iterator[dict[s
     """Decode a tape from its beginning and yield the rows of frames in [begin, end), stretch by stretch."""
     reader = open_reader(tape)
     try:
-        engine = Engine(reader.tape_id)
-        for batch in reader.read(reader.first):
+        engine = start_engine(reader)
+        for batch in reader.read(max(reader.first, engine.offset)):
             if end is not None and batch.offset >= end:
                 return
             engine.feed(batch)

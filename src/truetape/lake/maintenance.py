@@ -1,6 +1,7 @@
 """Upkeep of a lake: many small files into few, and files nobody can ask for any more off the disk."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,8 +9,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from truetape import clock
@@ -22,6 +23,10 @@ FILE_ROWS_MAX = 2_000_000
 """Rows of a compacted file; about 0.5 GB of memory while it is made."""
 
 RETAIN_HOURS_DEFAULT = 168
+
+_DROPPED = "truetape:dropped"
+"""Under this name a table remembers how many rows were taken out of it, in the commit that took them."""
+_ATTEMPTS_MAX = 10
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -57,6 +62,41 @@ def vacuum(path: str | Path, retain_hours: int = RETAIN_HOURS_DEFAULT, *, force:
         table = DeltaTable(root / kind.name)
         removed += len(table.vacuum(retain_hours, dry_run=False, enforce_retention_duration=False, full=True))
     return removed
+
+
+def drop_days(path: str | Path, kind: str, before: date) -> int:
+    """Take all rows received on days before `before` out of a table; gives their number, which the table remembers.
+
+    Their files stay until `vacuum`, and earlier versions of the table still read.
+    """
+    folder = Path(path) / kind
+    if not DeltaTable.is_deltatable(str(folder)):
+        return 0
+    for _ in range(_ATTEMPTS_MAX):
+        table = DeltaTable(folder)
+        old = [part for part in _list_parts(table, folder) if part.date < before.isoformat()]
+        if not old:
+            return 0
+        rows = sum(part.rows for part in old)
+        total = (table.transaction_version(_DROPPED) or 0) + rows
+        actions: list[AddAction | RemoveAction] = [_remove_part(part, data_change=True) for part in old]
+        told = CommitProperties(app_transactions=[Transaction(_DROPPED, total)])
+        try:
+            table.create_write_transaction(
+                actions, "append", table_schema(KINDS[kind]), list(PARTITIONS), commit_properties=told
+            )
+        except CommitFailedError:
+            continue  # somebody else committed: look again
+        sync_log(folder, table.version())
+        return rows
+    raise Fatal(f"lake table {folder}: {_ATTEMPTS_MAX} commits in a row were overtaken by another writer")
+
+
+def count_dropped(path: str | Path) -> dict[str, int]:
+    """Return how many rows `drop_days` took out of each table, ever."""
+    root = Path(path)
+    counts = {kind.name: DeltaTable(root / kind.name).transaction_version(_DROPPED) for kind in _existing_kinds(root)}
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _existing_kinds(root: Path) -> Iterator[Kind]:
@@ -128,10 +168,10 @@ def _read_part(folder: Path, kind: Kind, part: Part) -> pa.Table:
     return pa.table(columns, names=kind.arrow.names)
 
 
-def _remove_part(part: Part) -> RemoveAction:
+def _remove_part(part: Part, *, data_change: bool = False) -> RemoveAction:
     return RemoveAction(
         path=part.path,
-        data_change=False,
+        data_change=data_change,
         deletion_timestamp=clock.wall_ns() // 1_000_000,
         size=part.size,
         partition_values={"date": part.date, "venue": part.venue},

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from truetape.errors import TapeError
 from truetape.tape.contract import SegmentInfo, TapeCheck, TapeProblem
 from truetape.tape.folder import check_identity, list_firsts, read_manifest, segment_path
+from truetape.tape.pruning import REASON
 from truetape.tape.recovery import describe_segment
 from truetape.tape.segment import Window, scan_segment
 
@@ -44,6 +45,8 @@ def verify_tape(folder: Path) -> TapeCheck:
         problems += wrong
         size += segment_path(folder, first).stat().st_size
     for first in manifest.keys() - set(firsts):
+        if manifest[first].reason == REASON:
+            continue
         name = segment_path(folder, first).name
         problems.append(TapeProblem(name, -1, first, "the manifest names this segment, but it is missing"))
     return TapeCheck(len(firsts), frames, size, tuple(sorted(problems, key=lambda problem: problem.offset)))

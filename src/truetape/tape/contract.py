@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from truetape.events.checkpoint import Checkpoint
 from truetape.tape.frame import FrameBatch, Source
 
 
@@ -72,6 +73,11 @@ class TapeReader(Protocol):
     @property
     def first(self) -> int:
         """The lowest offset still on the tape."""
+        ...
+
+    @property
+    def pruned(self) -> Checkpoint | None:
+        """What decoding of everything that was taken off the tape had led to; null when nothing was."""
         ...
 
     @property

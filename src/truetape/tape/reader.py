@@ -6,10 +6,12 @@ from pathlib import Path
 
 from truetape import clock
 from truetape.errors import TapeError
+from truetape.events.checkpoint import Checkpoint
 from truetape.tape.folder import check_identity, list_firsts, segment_path
 from truetape.tape.frame import FrameBatch
 from truetape.tape.message import PREFIX_SIZE, Head, decode_batch, is_intact
 from truetape.tape.notice import Notice, find_notice
+from truetape.tape.pruning import read_pruned
 from truetape.tape.segment import HEAD_AHEAD, READ_AHEAD, Window, read_message_head
 
 _NAP_SHORT_S, _NAP_LONG_S = 0.001, 0.003
@@ -88,6 +90,11 @@ class FileTapeReader:
     def first(self) -> int:
         """The lowest offset still on the tape."""
         return (list_firsts(self.folder) or [0])[0]
+
+    @property
+    def pruned(self) -> Checkpoint | None:
+        """What decoding of everything that was taken off the tape had led to; null when nothing was."""
+        return read_pruned(self.folder)
 
     @property
     def end(self) -> int:

@@ -1,0 +1,130 @@
+"""What jobs did and when: one SQLite file, which also keeps how far a job had come when it was killed."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from truetape import clock
+
+State = Literal["running", "done", "failed", "killed", "missed"]
+
+_SCHEMA = """
+create table if not exists runs (
+    id integer primary key, job text not null, due_us integer, started_us integer not null, ended_us integer,
+    state text not null, process integer not null, attempts integer not null default 1, report text not null default '{}',
+    error text not null default ''
+);
+create index if not exists runs_by_job on runs (job, started_us);
+create table if not exists marks (job text not null, key text not null, value text not null, primary key (job, key));
+"""
+BUSY_MS = 30_000
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of a job, or one that was due and did not happen (`missed`)."""
+
+    job: str
+    state: State
+    due_at: datetime | None
+    """When the schedule wanted it; null for runs by hand."""
+    started_at: datetime
+    ended_at: datetime | None
+    attempts: int
+    report: str
+    """JSON object of what the job counted."""
+    error: str
+    """Why it failed, in one line."""
+
+
+class History:
+    """The runs of all jobs of one state folder."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def begin(self, job: str, due_at: datetime | None = None) -> int:
+        """Write down that a run begins; those of dead processes are `killed` from now on. The job's lock is held."""
+        with self._connection as db:
+            db.execute("update runs set state = 'killed', ended_us = ? where job = ? and state = 'running'",
+                       (_now_us(), job))  # fmt: skip
+            cursor = db.execute(
+                "insert into runs (job, due_us, started_us, state, process) values (?, ?, ?, 'running', ?)",
+                (job, _to_us(due_at), _now_us(), os.getpid()),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def end(self, run: int, state: State, attempts: int, report: str, error: str = "") -> None:
+        """Write down how a run ended."""
+        with self._connection as db:
+            db.execute("update runs set state = ?, ended_us = ?, attempts = ?, report = ?, error = ? where id = ?",
+                       (state, _now_us(), attempts, report, error, run))  # fmt: skip
+
+    def miss(self, job: str, due_at: datetime) -> None:
+        """Write down that a run was due and did not happen; once."""
+        with self._connection as db:
+            db.execute(
+                "insert into runs (job, due_us, started_us, ended_us, state, process)"
+                " select ?1, ?2, ?3, ?3, 'missed', 0 where not exists (select 1 from runs where job = ?1 and due_us = ?2)",
+                (job, _to_us(due_at), _now_us()),
+            )
+
+    def list_runs(self, job: str | None = None, limit: int = 50) -> list[Run]:
+        """List the newest runs first."""
+        rows = self._connection.execute(
+            "select job, state, due_us, started_us, ended_us, attempts, report, error from runs"
+            " where ?1 is null or job = ?1 order by started_us desc, id desc limit ?2",
+            (job, limit),
+        )
+        return [
+            Run(name, state, _from_us(due), _at(started), _from_us(ended), attempts, report, error)
+            for name, state, due, started, ended, attempts, report, error in rows
+        ]
+
+    def find_last_due(self, job: str) -> datetime | None:
+        """Return the newest time at which the schedule wanted the job and something was written down about it."""
+        (due_us,) = self._connection.execute("select max(due_us) from runs where job = ?", (job,)).fetchone()
+        return _from_us(due_us)
+
+    def mark(self, job: str, key: str, value: str) -> None:
+        """Remember how far a job has come, durably."""
+        with self._connection as db:
+            db.execute("insert or replace into marks values (?, ?, ?)", (job, key, value))
+
+    def find_mark(self, job: str, key: str) -> str | None:
+        """Return what was remembered."""
+        found = self._connection.execute("select value from marks where job = ? and key = ?", (job, key)).fetchone()
+        return None if found is None else str(found[0])
+
+
+@contextmanager
+def open_history(folder: Path) -> Iterator[History]:
+    """Open the history of a state folder, made when there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(folder / "jobs.sqlite", timeout=BUSY_MS / 1000)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.executescript(_SCHEMA)
+        yield History(connection)
+
+
+def _now_us() -> int:
+    return clock.wall_ns() // 1000
+
+
+def _to_us(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1e6)
+
+
+def _from_us(us: int | None) -> datetime | None:
+    return None if us is None else _at(us)
+
+
+def _at(us: int) -> datetime:
+    return datetime.fromtimestamp(us / 1e6, UTC)

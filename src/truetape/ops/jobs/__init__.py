@@ -1,0 +1,1 @@
+"""The jobs there are: one file each; the folder is the registry."""

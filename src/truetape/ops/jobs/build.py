@@ -1,0 +1,19 @@
+"""Gold tables from what is new in the lake."""
+
+from truetape.ops.job import Context, Job
+from truetape.ops.place import list_lakes
+from truetape.transform import build
+
+
+def _run(context: Context) -> dict[str, int | str]:
+    rows = 0
+    for lake in list_lakes(context.settings):
+        for model in build(lake).models:
+            context.say(f"{model.name}: {model.rows:,} rows")
+            rows += model.rows
+    return {"rows": rows}
+
+
+JOB = Job(
+    "build", "Build the gold tables from what is new.", "5 * * * *", _run, lambda settings: bool(list_lakes(settings))
+)

@@ -1,0 +1,157 @@
+"""What may be thrown away: old segments of the tape and old days of tables, and never what is still needed.
+
+A segment goes only when every sink has it, its content is what the manifest says, and no gap that is still open
+began in it. What its decoding added up to is kept, so that `verify` still balances the whole.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from truetape import clock
+from truetape.config import RetentionSettings, Settings
+from truetape.decode.engine import Engine
+from truetape.errors import ConfigError, TapeError
+from truetape.events.schema import KINDS
+from truetape.lake import drop_days
+from truetape.ops.place import list_lakes
+from truetape.sinks import open_sink, split_spec
+from truetape.tape import SegmentInfo, find_folder, list_sealed, open_reader
+from truetape.tape.folder import segment_path
+from truetape.tape.pruning import prune_segments
+
+DAY_NS = 86_400 * 10**9
+
+
+class PruneReport(msgspec.Struct, frozen=True):
+    """What was thrown away, and why not more."""
+
+    segments: int
+    bytes: int
+    rows: dict[str, int]
+    """Table → rows."""
+    kept: str
+    """What holds the oldest segment that the settings would let go; empty: nothing."""
+
+
+def prune(settings: Settings, *, dry_run: bool = False) -> PruneReport:
+    """Throw away what the settings let go and nothing needs; says what it would do on a dry run."""
+    rules = settings.retention
+    _check_tables(rules)
+    now_ns = clock.wall_ns()
+    segments, kept = _choose_segments(settings, now_ns)
+    size = sum(info.bytes for info in segments)
+    if dry_run:
+        return PruneReport(len(segments), size, {}, kept)
+    if segments:
+        _prune_tape(settings, segments)
+    return PruneReport(len(segments), size, _prune_tables(settings, now_ns), kept)
+
+
+def _check_tables(rules: RetentionSettings) -> None:
+    for kind in rules.table_days:
+        if kind not in KINDS:
+            raise ConfigError(f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})")
+
+
+def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo], str]:
+    """Return the oldest segments that may go, and what keeps the next one that is due."""
+    rules = settings.retention
+    sealed = list_sealed(find_folder(settings.tape))
+    left = sum(info.bytes for info in sealed)
+    chosen: list[SegmentInfo] = []
+    delivered, open_ns = _find_delivered(settings), _find_open_gap(settings, now_ns)
+    for info in sealed:
+        is_old = bool(rules.tape_days) and info.last_received_ns < now_ns - int(rules.tape_days * DAY_NS)
+        is_over = bool(rules.tape_bytes_max) and left > rules.tape_bytes_max
+        if not (is_old or is_over):
+            return chosen, ""
+        name = segment_path(Path(), info.first).name
+        if info.end > delivered[0]:
+            return chosen, f"{name}: {delivered[1]} stands at offset {delivered[0]}"
+        if open_ns is not None and info.last_received_ns >= open_ns:
+            return chosen, f"{name}: a gap that began at {_tell(open_ns)} is open"
+        chosen.append(info)
+        left -= info.bytes
+    return chosen, ""
+
+
+def _find_delivered(settings: Settings) -> tuple[int, str]:
+    """Return up to where every sink has the tape, and which sink is the last."""
+    reader = open_reader(settings.tape)
+    try:
+        stands = []
+        for spec in settings.sinks:
+            sink = open_sink(spec, reader.tape_id)
+            try:
+                checkpoint = sink.resume()
+            finally:
+                sink.close()
+            stands.append((checkpoint.offset if checkpoint else 0, spec))
+        return min(stands, default=(0, "no sink"))
+    finally:
+        reader.close()
+
+
+def _find_open_gap(settings: Settings, now_ns: int) -> int | None:
+    """Return when the oldest gap began that is still open, and not older than the settings wait for."""
+    reader = open_reader(settings.tape)
+    try:
+        lakes = [spec for spec in settings.sinks if split_spec(spec)[0] == "lake"]
+        begun: list[int] = []
+        for spec in lakes:
+            sink = open_sink(spec, reader.tape_id)
+            try:
+                checkpoint = sink.resume()
+            finally:
+                sink.close()
+            if checkpoint is not None:
+                engine = Engine(reader.tape_id)
+                engine.restore(checkpoint)
+                begun += [state.gap_from_ns for _, state in engine.states if state.gap]
+    finally:
+        reader.close()
+    oldest_ns = now_ns - int(settings.retention.open_gap_days * DAY_NS)
+    return min((at for at in begun if at >= oldest_ns), default=None)
+
+
+def _prune_tape(settings: Settings, segments: list[SegmentInfo]) -> None:
+    """Decode the segments once more, which proves that they read, and take them off."""
+    folder = find_folder(settings.tape)
+    for info in segments:
+        with segment_path(folder, info.first).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != info.sha256:
+                raise TapeError(f"{segment_path(folder, info.first)} is not as the manifest says: nothing was pruned")
+    reader = open_reader(settings.tape)
+    try:
+        engine = Engine(reader.tape_id)
+        if reader.pruned is not None:
+            engine.restore(reader.pruned)
+        end = segments[-1].end
+        for batch in reader.read(max(reader.first, engine.offset)):
+            if batch.offset >= end:
+                break
+            engine.feed(batch)
+            engine.take()
+            engine.take_wishes()
+    finally:
+        reader.close()
+    if engine.offset > end:
+        raise TapeError(f"{folder}: a batch reaches over the end of a segment at {end}: nothing was pruned")
+    prune_segments(folder, segments, msgspec.structs.replace(engine.save(), offset=end))
+
+
+def _prune_tables(settings: Settings, now_ns: int) -> dict[str, int]:
+    dropped: dict[str, int] = {}
+    for place in list_lakes(settings):
+        for kind, days in settings.retention.table_days.items():
+            before = (datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=days)).date()
+            if rows := drop_days(place, kind, before):
+                dropped[kind] = dropped.get(kind, 0) + rows
+    return dropped
+
+
+def _tell(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"

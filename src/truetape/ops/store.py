@@ -1,0 +1,148 @@
+"""Where backups lie: objects named by the hash of their content, and lists of them; a folder or an S3 bucket."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import fs
+
+from truetape.errors import ConfigError, Fatal, Transient
+
+PIECE_BYTES = 4 * 1024 * 1024
+
+
+class Store:
+    """Objects under one root; what is there once is never written again."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._files, self._root = _open_place(place)
+        self._known: set[str] | None = None
+
+    def put(self, source: BinaryIO, size_max: int | None = None) -> tuple[str, int, bool]:
+        """Store what a file holds, at most so many bytes; return its hash, its size, and whether it was new.
+
+        Reads the file twice when it is new: first to name it, then to carry it.
+        """
+        digest, size = _hash(source, size_max)
+        if digest in self._list_known():
+            return digest, size, False
+        source.seek(0)
+        path = self._path(digest)
+        partial = f"{path}.partial"
+        with self._told(f"write {path}"):
+            self._files.create_dir(path.rpartition("/")[0], recursive=True)
+            with self._files.open_output_stream(partial) as target:
+                for piece in _read_pieces(source, size):
+                    target.write(piece)
+            self._files.move(partial, path)
+        self._list_known().add(digest)
+        return digest, size, True
+
+    def fetch(self, digest: str, target: Path) -> None:
+        """Write an object to a file that is not there yet; raises Fatal when its content is not what its name says."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found = hashlib.sha256()
+        with (
+            self._told(f"read {digest}"),
+            self._files.open_input_stream(self._path(digest)) as source,
+            target.open("xb") as file,
+        ):
+            while piece := source.read(PIECE_BYTES):
+                found.update(piece)
+                file.write(piece)
+        if found.hexdigest() != digest:
+            raise Fatal(f"{self.place}: object {digest} is damaged: its content has hash {found.hexdigest()}")
+
+    def has(self, digest: str) -> bool:
+        """Say whether an object is there."""
+        return digest in self._list_known()
+
+    def write_list(self, name: str, content: bytes) -> None:
+        """Store a list of a backup's files; it is there entirely or not at all."""
+        path = f"{self._root}/backups/{name}.json"
+        with self._told(f"write {path}"):
+            self._files.create_dir(f"{self._root}/backups", recursive=True)
+            with self._files.open_output_stream(f"{path}.partial") as target:
+                target.write(content)
+            self._files.move(f"{path}.partial", path)
+
+    def read_list(self, name: str) -> bytes:
+        """Return the list of a backup."""
+        with self._told(f"read backup {name}"), self._files.open_input_stream(f"{self._root}/backups/{name}.json") as f:
+            return bytes(f.read())
+
+    def list_names(self) -> list[str]:
+        """List the backups, oldest first."""
+        return sorted(
+            path.rpartition("/")[2].removesuffix(".json") for path in self._list("backups") if path.endswith(".json")
+        )
+
+    def _list_known(self) -> set[str]:
+        if self._known is None:
+            self._known = {path.rpartition("/")[2] for path in self._list("objects") if not path.endswith(".partial")}
+        return self._known
+
+    def _list(self, folder: str) -> Iterator[str]:
+        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
+        with self._told(f"list {folder}"):
+            found = self._files.get_file_info(selector)
+        return (info.path for info in found if info.type == fs.FileType.File)
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/objects/{digest[:2]}/{digest}"
+
+    def _told(self, doing: str) -> "_Told":
+        return _Told(f"{self.place}: cannot {doing}")
+
+
+class _Told:
+    """Turns a store's errors into one line."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise Fatal(f"{self._doing}: it is not there") from error
+        if isinstance(error, (OSError, pa.ArrowException)):
+            raise Transient(f"{self._doing}: {str(error).splitlines()[0]}") from error
+
+
+def _open_place(place: str) -> tuple[fs.FileSystem, str]:
+    """Open a folder, or `s3://bucket/prefix?endpoint_override=…`; keys of S3 come from its usual variables."""
+    if "://" not in place:
+        root = Path(place)
+        root.mkdir(parents=True, exist_ok=True)
+        return fs.LocalFileSystem(), str(root.resolve())
+    if not place.startswith("s3://"):
+        raise ConfigError(f"backup.to: {place!r} is neither a folder nor s3://bucket/prefix")
+    try:
+        files, root_path = fs.FileSystem.from_uri(place)
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigError(f"backup.to: {place!r}: {str(error).splitlines()[0]}") from error
+    return files, root_path.rstrip("/")
+
+
+def _hash(source: BinaryIO, size_max: int | None) -> tuple[str, int]:
+    found, size = hashlib.sha256(), 0
+    for piece in _read_pieces(source, size_max):
+        found.update(piece)
+        size += len(piece)
+    return found.hexdigest(), size
+
+
+def _read_pieces(source: BinaryIO, size_max: int | None) -> Iterator[bytes]:
+    left = size_max
+    while left is None or left > 0:
+        piece = source.read(PIECE_BYTES if left is None else min(PIECE_BYTES, left))
+        if not piece:
+            return
+        if left is not None:
+            left -= len(piece)
+        yield piece
