@@ -20,6 +20,7 @@ from truetape.venues.polymarket.naming import CLOB, NAME, POLYBOLT, RTDS, name_i
 from truetape.venues.polymarket.oracle import BoltLine, RtdsLine
 from truetape.venues.polymarket.proof import SEALING
 from truetape.venues.polymarket.rest import Rest as Answers
+from truetape.venues.polymarket.series import DISCOVERY
 from truetape.venues.polymarket.wallets import WALLET_POLLS
 
 _CLOB_CHANNELS = ("trade", "book_change", "quote")
@@ -175,4 +176,5 @@ VENUE = Venue(
     find_next_page=find_next_page,
     sealing=SEALING,
     default_markets=(CLOB, RTDS),
+    discovery=DISCOVERY,
 )  # fmt: skip
