@@ -63,7 +63,7 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
     left = sum(info.bytes for info in sealed)
     chosen: list[SegmentInfo] = []
     delivered, open_ns = _find_delivered(settings), _find_open_gap(settings, now_ns)
-    for info in sealed:
+    for info in sealed[:-1]:  # the newest stays: it says where the tape goes on
         is_old = bool(rules.tape_days) and info.last_received_ns < now_ns - int(rules.tape_days * DAY_NS)
         is_over = bool(rules.tape_bytes_max) and left > rules.tape_bytes_max
         if not (is_old or is_over):

@@ -1,0 +1,153 @@
+"""Old segments go, what is needed stays, and the rest balances as the whole did."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hourly_trades import DAY_NS, START_NS, write_trades
+
+from truetape import clock
+from truetape.config import RetentionSettings, Settings
+from truetape.errors import ConfigError, TapeError
+from truetape.flow import deliver, replay, verify
+from truetape.lake import Lake
+from truetape.ops import prune
+from truetape.tape import FrameKind, Source, TapeSettings, find_folder, list_sealed, open_writer, verify_tape
+
+NOW_S = (START_NS + 26 * DAY_NS) / 1e9
+
+
+def with_rules(settings: Settings, **rules: object) -> Settings:
+    return msgspec.structs.replace(settings, retention=RetentionSettings(**rules))
+
+
+def test_nothing_goes_unless_the_settings_say_so(settings: Settings) -> None:
+    with clock.compress(NOW_S, 1):
+        assert prune(settings).segments == 0
+
+
+def test_old_segments_go_and_the_rest_balances(settings: Settings) -> None:
+    before = verify(settings.tape, settings.sinks[0])
+    kept_rules = with_rules(settings, tape_days=10)
+    with clock.compress(NOW_S, 1):
+        would = prune(kept_rules, dry_run=True)
+        assert len(list_sealed(find_folder(settings.tape))) == 6
+        done = prune(kept_rules)
+    assert (done.segments, done.bytes) == (would.segments, would.bytes)
+    assert done.segments == 3
+    assert verify_tape(find_folder(settings.tape)).problems == ()
+    for spec in settings.sinks:
+        after = verify(settings.tape, spec)
+        assert after.balanced, after.problems
+    assert after.frames == before.frames
+
+
+def test_a_pruned_tape_goes_on(settings: Settings) -> None:
+    with clock.compress(NOW_S, 1):
+        prune(with_rules(settings, tape_days=10))
+    write_trades(Path(settings.tape), 600, 100)
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        assert prune(with_rules(settings, tape_days=10)).segments == 3
+    verdict = verify(settings.tape, settings.sinks[0])
+    assert verdict.balanced, verdict.problems
+    assert verdict.stored["trade"] == 700
+    rows = [row for tables in replay(settings.tape) for row in tables.get("trade", _nothing()).to_pylist()]
+    assert len(rows) == 100
+
+
+def _nothing() -> object:
+    import pyarrow as pa
+
+    return pa.table({})
+
+
+def test_the_tape_is_kept_below_a_size(settings: Settings) -> None:
+    sizes = [info.bytes for info in list_sealed(find_folder(settings.tape))]
+    with clock.compress(NOW_S, 1):
+        done = prune(with_rules(settings, tape_bytes_max=sum(sizes[2:])))
+    assert done.segments == 2
+
+
+def test_what_a_sink_lacks_stays(settings: Settings) -> None:
+    write_trades(Path(settings.tape), 600, 200)
+    deliver(settings.tape, settings.sinks[:1], settings.deliver)
+    with clock.compress(NOW_S + 100 * 86_400, 1):
+        done = prune(with_rules(settings, tape_days=1))
+    assert done.segments == 6
+    assert "sqlite:" in done.kept
+    assert "stands at offset 600" in done.kept
+
+
+def test_a_damaged_segment_stays_and_is_named(settings: Settings) -> None:
+    victim = min((Path(settings.tape) / "segments").iterdir())
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    with clock.compress(NOW_S, 1), pytest.raises(TapeError, match="not as the manifest says"):
+        prune(with_rules(settings, tape_days=10))
+    assert victim.exists()
+
+
+def test_old_days_of_a_table_go_and_still_balance(settings: Settings, tmp_path: Path) -> None:
+    with clock.compress(NOW_S, 1):
+        done = prune(with_rules(settings, table_days={"trade": 5}))
+    left = len(Lake(tmp_path / "lake").sql("select * from trade").arrow())
+    assert 0 < left < 600
+    assert done.rows == {"trade": 600 - left}
+    verdict = verify(settings.tape, settings.sinks[0])
+    assert verdict.balanced, verdict.problems
+    assert verdict.dropped == {"trade": 600 - left}
+    with clock.compress(NOW_S, 1):
+        assert prune(with_rules(settings, table_days={"trade": 5})).rows == {}
+
+
+def test_rows_that_vanish_otherwise_do_not_balance(settings: Settings, tmp_path: Path) -> None:
+    from deltalake import DeltaTable
+
+    DeltaTable(tmp_path / "lake" / "trade").delete("date < '2026-01-10'")
+    assert not verify(settings.tape, settings.sinks[0]).balanced
+
+
+def test_an_unknown_table_is_refused(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"retention\.table_days: no table 'trades'"):
+        prune(with_rules(settings, table_days={"trades": 5}))
+
+
+def test_an_open_gap_holds_the_tape_from_where_it_began(tmp_path: Path) -> None:
+    tape = tmp_path / "tape"
+    write_trades(tape, 0, 200)
+    write_event(tape, START_NS + 200 * 3600 * 10**9, '{"event":"closed","reason":"cut"}')
+    write_trades(tape, 200, 100, "ETH")
+    settings = Settings(tape=str(tape), sinks=(f"lake:{tmp_path / 'lake'}",), retention=RetentionSettings(tape_days=1))
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    with clock.compress(NOW_S, 1):
+        done = prune(settings)
+        assert done.segments == 1
+        assert "is open" in done.kept
+        patient = msgspec.structs.replace(settings, retention=RetentionSettings(tape_days=1, open_gap_days=5))
+        assert prune(patient).segments == 2, "all but the newest, which says where the tape goes on"
+    assert verify(settings.tape, settings.sinks[0]).balanced
+
+
+def write_event(folder: Path, at_ns: int, event: str) -> None:
+    """Let something happen to the connection of the trades."""
+    writer = open_writer(str(folder), TapeSettings())
+    source = writer.register(Source("binance", "spot", "binance/spot/BTC#1"))
+    writer.append(source, at_ns, 0, FrameKind.EVENT, b"", event)
+    writer.close()
+
+
+def test_a_crash_while_pruning_loses_nothing(settings: Settings) -> None:
+    folder = find_folder(settings.tape)
+    with clock.compress(NOW_S, 1):
+        saved = {path: path.read_bytes() for path in (folder / "segments").iterdir()}
+        manifest = (folder / "manifest.jsonl").read_bytes()
+        prune(with_rules(settings, tape_days=10))
+        for path, content in saved.items():  # as if it had died before the first segment was taken off
+            path.write_bytes(content)
+        (folder / "manifest.jsonl").write_bytes(manifest)
+        assert verify(settings.tape, settings.sinks[0]).balanced
+        assert prune(with_rules(settings, tape_days=10)).segments == 3
+    assert len(list_sealed(folder)) == 3
+    assert verify(settings.tape, settings.sinks[0]).balanced
