@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from truetape.decode.book import Book
 from truetape.decode.gaps import Ledger
+from truetape.decode.seals import Seals
 from truetape.decode.state import (
     BUFFER_SYNCED_MAX,
     BUFFER_UNSYNCED_MAX,
@@ -19,7 +20,17 @@ from truetape.decode.state import (
     StreamState,
 )
 from truetape.events.instrument import Instrument, Stream
-from truetape.events.rows import BOOK_DIFF, BOOK_FETCHED, BOOK_SNAPSHOT, BookRow, PlainRow, QuoteRow, Rows, TradeRow
+from truetape.events.rows import (
+    BOOK_DIFF,
+    BOOK_FETCHED,
+    BOOK_SNAPSHOT,
+    BookRow,
+    PlainRow,
+    QuoteRow,
+    Rows,
+    Seal,
+    TradeRow,
+)
 from truetape.events.schema import CHANNELS
 from truetape.events.wish import Fetch, Reconnect, Resubscribe
 from truetape.venues import load_venue
@@ -72,6 +83,7 @@ class Continuity:
         """Stream index → the venue's topics, where the tape says; else asked of the venue."""
         self.losses: list[Loss] = []
         """What ids proved to be missing since somebody last looked."""
+        self.seals = Seals(rows, ledger, self.states, self.topics, self._close)
 
     def settle(self) -> None:
         """Check everything decoded since the last call."""
@@ -305,6 +317,13 @@ class Continuity:
         for position, row in enumerate(books[start:] if start else books, start):
             index = row[0]
             state = (states[index] if index < len(states) else None) or self._find_state(index, (row[2], row[3]))
+            if state.sealed is not None or isinstance(row[12], Seal):
+                sealed = self.seals.take(state, row)
+                if sealed is None:
+                    dropped.append(position)
+                elif sealed is not row:
+                    books[position] = sealed
+                continue
             if row[5] == BOOK_DIFF:
                 keep: BookRow | None = row if self._accept_diff(state, row) else None
             elif row[5] == BOOK_SNAPSHOT:

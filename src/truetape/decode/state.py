@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from truetape.decode.book import Book
+from truetape.decode.sealed import SealedBook
 from truetape.venues import Venue
 from truetape.venues._contract import Continuity
 
@@ -62,6 +63,10 @@ class StreamState(msgspec.Struct):
     recent: dict[str, None] = {}
     buffer: list[Diff] = []
     book: Book | None = None
+    sealed: SealedBook | None = None
+    """The book of a stream whose rows are sealed; `book` is for all others."""
+    observed: dict[int, list[float]] = {}
+    """An oracle's newest observations: time in us → prices stored for it, negative where digits were exact."""
     gap: str = ""
     """gap_id of the open gap."""
     gap_from_ns: int = 0

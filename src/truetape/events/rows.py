@@ -177,6 +177,10 @@ class Rows:
             )
         return self.streams[index]
 
+    def find_stream(self, venue: str, channel: str, market: str, venue_symbol: str) -> int | None:
+        """Return the index of a stream; null when there is none."""
+        return self._index.get((venue, channel, market, venue_symbol))
+
     def list_channels(self) -> list[tuple[str, list[Any]]]:
         """List the rows of every channel, always in the same order."""
         own: dict[str, list[Any]] = {"trade": self.trades, "book_change": self.books, "quote": self.quotes}

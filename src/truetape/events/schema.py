@@ -208,6 +208,25 @@ GAP = Kind(
     ),
 )
 
+BOOK_PROOF = Kind(
+    "book_proof",
+    "What was proven of one order book in one minute, where the venue's frames seal it; a minute may have several rows, "
+    "which add up.",
+    (
+        _time("minute_at", "start of the minute in which the frames were received", required=True),
+        _text("epoch", "the price step, as the venue writes it: another one begins another epoch of the book"),
+        _integer("batches", "states of the book that frames sealed: proven, broken and unjudged", required=True),
+        _integer("proven", "of these, the rebuilt book has the hash that the venue sent", required=True),
+        _integer("broken", "of these, it has not: a gap begins", required=True),
+        _integer("unjudged", "of these, the market's constants were not known", required=True),
+        _integer("pictures", "of the batches, full pictures", required=True),
+        _integer("fetched", "books fetched beside the stream that their own hash proves", required=True),
+        _integer("confirmed", "of these, equal to the rebuilt book", required=True),
+        _integer("mirrored", "comparisons with the book of the market's other outcome", required=True),
+        _integer("mirror_broken", "of these, the books did not mirror each other", required=True),
+    ),
+)
+
 CONNECTION = Kind(
     "connection",
     "What happened to a connection or to the recorder.",
@@ -266,7 +285,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         TRADE, BOOK_CHANGE, BOOK_SNAPSHOT, QUOTE, TICKER, DERIVATIVE, FUNDING, LIQUIDATION, CANDLE,
         MARKET, PREDICTION_MARKET, MARKET_STATE, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
-        GAP, CONNECTION, QUARANTINE, DRIFT, ERROR,
+        GAP, BOOK_PROOF, CONNECTION, QUARANTINE, DRIFT, ERROR,
     )
 }  # fmt: skip
 """Every kind by name, in the order docs and tables list them."""

@@ -8,7 +8,7 @@ from msgspec.json import Decoder
 
 from truetape.errors import DecodeError
 from truetape.events.number import Moment, Size
-from truetape.events.rows import Response
+from truetape.events.rows import BOOK_FETCHED, Response, Seal
 from truetape.venues.polymarket.clob import Facts, Level, check_levels
 from truetape.venues.polymarket.data import read_data
 from truetape.venues.polymarket.desk import Desk
@@ -171,6 +171,27 @@ class Rest:
         index = self.desk.find("book_snapshot", book.asset_id)
         row = (index, book.timestamp * 1000, response.received_ns, response.offset, book.timestamp, *sides)
         self.desk.scribe.plain("book_snapshot").append(row)
+        proof = prove_answer(book)
+        if proof:
+            self._offer_book(book, response)
+        elif proof is False:
+            text = f"book of {book.asset_id}: its hash does not come out"
+            self.desk.scribe.complain(CLOB, response.connection, response.received_ns, response.offset, None, text)
+
+    def _offer_book(self, book: Book, response: Response) -> None:
+        """Let a proven answer be compared with the stream's book, or be begun with anew."""
+        context = (
+            book.market, book.asset_id, str(book.timestamp), book.min_order_size, book.tick_size, book.neg_risk,
+            book.last_trade_price,
+        )  # fmt: skip
+        self.desk.scribe.books.append(
+            (
+                self.desk.find("book_change", book.asset_id), book.timestamp * 1000, response.received_ns,
+                response.offset, response.connection, BOOK_FETCHED, None, None, None,
+                list_best_first(book.bids), list_best_first(book.asks), None,
+                Seal(book.hash, str(book.timestamp), context, is_certain=True),
+            )
+        )  # fmt: skip
 
     def _read_markets(self, response: Response) -> bool:
         is_page = urlsplit(response.url).path == "/markets"
