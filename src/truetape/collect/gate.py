@@ -44,6 +44,11 @@ class Gate:
         self._budget.ban(_now_s(), seconds)
 
     @property
+    def wait_s(self) -> float:
+        """How long a request would wait now."""
+        return self._budget.delay(_now_s(), 1)
+
+    @property
     def banned_s(self) -> float:
         """For how long everything is held."""
         return self._budget.banned_s(_now_s())

@@ -13,6 +13,7 @@ import msgspec
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.gaps import Ledger
 from truetape.decode.notice import UNLISTED, WRITERS
+from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
 from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
@@ -57,6 +58,8 @@ class Lifecycle:
         handler = getattr(self, f"_on_{name}", None)
         if handler is not None:
             handler(event, source, at)
+        elif name in POLL_EVENTS:
+            take_poll_event(self._ledger, event, source, at, self._expect(event, source, at))
         if name in WRITERS:
             WRITERS[name](self._rows, event, source, at)
         if name not in UNLISTED:
@@ -173,11 +176,11 @@ class Lifecycle:
         found = []
         for wanted in event.get("streams", []):
             market, symbol = wanted["market"], wanted["venue_symbol"]
-            listed = self._rows.instruments.get((source.venue, market, symbol))
-            instrument = listed or venue.name_instrument(market, symbol)
+            instrument = find_listed(self._rows, source.venue, wanted) or venue.name_instrument(market, symbol)
             stream = self._rows.add_stream(source.venue, wanted["channel"], source.feed, instrument)
             state = self._find_state(stream.index, at)
-            self._topics[stream.index] = (wanted["topic"],)
+            if wanted["topic"]:  # a poll has none
+                self._topics[stream.index] = (wanted["topic"],)
             if not state.rows and not state.connections:
                 began = self.session.get("started_ns", at[0])
                 self._ledger.open(stream, state, "not_started", at, from_ns=began, evidence={"why": event["event"]})
