@@ -14,6 +14,7 @@ import msgspec
 from truetape import clock
 from truetape.collect.connection import Tuning
 from truetape.collect.http import HttpOptions
+from truetape.collect.memory import Followed, make_markets
 from truetape.collect.plan import ConnectionPlan, check_venue
 from truetape.collect.recorder import Recorder
 from truetape.collect.status import CollectorStatus, VenueStatus
@@ -45,6 +46,7 @@ class Collector:
         recorder: Recorder,
         tuning: Tuning | None = None,
         http: HttpOptions | None = None,
+        followed: Followed | None = None,
     ) -> None:
         self._recorder = recorder
         self._wished: OrderedDict[bytes, int] = OrderedDict()
@@ -58,7 +60,9 @@ class Collector:
             body_bytes_max=settings.record.frame_bytes_max, decide=tuning.decide, trust=tuning.socket.trust
         )
         self._venues = {
-            name: VenueCollector(venues[name], chosen, recorder, tuning, http)
+            name: VenueCollector(
+                venues[name], chosen, recorder, tuning, http, followed=make_markets(venues[name], followed or {})
+            )
             for name, chosen in settings.venues.items()
         }
 
@@ -228,8 +232,11 @@ async def collect(
     *,
     venues: Mapping[str, Venue] | None = None,
     tuning: Tuning | None = None,
+    followed: Followed | None = None,
 ) -> None:
     """Record what the settings name onto the tape until `stop`; the caller opened the writer and closes it.
+
+    `followed` is what an earlier run on this tape followed (`read_followed`).
 
     Raises ConfigError (nothing was recorded but listings), Refused when every venue refuses, TapeError when
     the tape cannot be written.
@@ -237,7 +244,7 @@ async def collect(
     venues = load_venues(settings) if venues is None else venues
     about = {"version": version("truetape"), "tape": settings.tape, "config": msgspec.to_builtins(settings)}
     recorder = Recorder(writer, settings.record, about)
-    collector = Collector(settings, venues, recorder, tuning)
+    collector = Collector(settings, venues, recorder, tuning, followed=followed)
     try:
         with tune_interpreter():
             async with asyncio.TaskGroup() as group:

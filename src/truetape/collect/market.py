@@ -5,6 +5,8 @@
 The clock opens and ends it, the venue's word does the rest. Time is microseconds since 1970.
 """
 
+from typing import Any
+
 import msgspec
 
 from truetape.events.instrument import Instrument
@@ -46,6 +48,8 @@ class Transition(msgspec.Struct, frozen=True):
     opens_us: int | None = None
     ends_us: int | None = None
     tokens: dict[str, str] = {}
+    kept: dict[str, Any] = {}
+    """What else a later run needs to go on."""
 
 
 class Market(msgspec.Struct):
@@ -107,12 +111,22 @@ def begin_market(version: MarketVersion, now_us: int) -> tuple[Market, list[Tran
     return market, [move(market, "listed", "an answer of the venue"), *hear(market, version, now_us)]
 
 
+KEPT = ("handle", "ended_us", "judged_us", "resolved_us", "checks", "payouts", "is_priced")
+
+
+def dump_market(market: Market) -> dict[str, Any]:
+    """Return what a later run needs beside names, state and times; what is not so is left out."""
+    told = {name: value for name in KEPT if (value := getattr(market, name))}
+    if told["handle"] == market.slug:
+        del told["handle"]
+    return told
+
+
 def move(market: Market, state: str, reason: str) -> Transition:
     """Go to another state."""
     previous, market.state = market.state, state
-    return Transition(
-        market.slug, market.condition, state, previous, reason, market.opens_us, market.ends_us, market.tokens
-    )
+    own = market.slug, market.condition, state, previous, reason, market.opens_us, market.ends_us, market.tokens
+    return Transition(*own, kept=dump_market(market))
 
 
 def follow_clock(market: Market, now_us: int) -> list[Transition]:

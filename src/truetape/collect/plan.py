@@ -10,7 +10,7 @@ import msgspec
 from truetape.config import VenueSettings
 from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
-from truetape.venues._contract import Feed, Listing, Venue
+from truetape.venues._contract import Discovery, Feed, Listing, Venue, Wanted
 
 
 class StreamPlan(msgspec.Struct, frozen=True):
@@ -43,11 +43,33 @@ def check_venue(venue: Venue, settings: VenueSettings) -> None:
     markets = _choose_markets(venue, settings)
     chosen = [feed for feed in feeds if feed.market in markets]
     _check(f"venues.{venue.name}.channels", settings.channels, sorted({c for feed in chosen for c in feed.channels}))
+    discovery = venue.discovery
+    _check(f"venues.{venue.name}.series", settings.series, discovery.series if discovery else ())
+    assets = [asset.upper() for asset in settings.assets]
+    _check(f"venues.{venue.name}.assets", assets, discovery.assets if discovery else ())
+    if discovery is None and make_wanted(settings).is_generic:
+        raise ConfigError(f"venues.{venue.name}.filters: {venue.title} has no prediction markets to choose from")
+
+
+def make_wanted(settings: VenueSettings) -> Wanted:
+    """Say which prediction markets the settings ask for."""
+    filters = settings.filters
+    assets = tuple(asset.upper() for asset in settings.assets)
+    chosen = filters.ids, filters.slugs, filters.tags, filters.categories, filters.status, filters.volume_min
+    return Wanted(settings.series, assets, *chosen)
+
+
+def find_discovery(venue: Venue, settings: VenueSettings) -> Discovery | None:
+    """Return how the venue's prediction markets are found, where the settings ask for series or by filters."""
+    wanted, discovery = make_wanted(settings), venue.discovery
+    if discovery is None or not (wanted.series or wanted.is_generic):
+        return None
+    return discovery if discovery.market in _choose_markets(venue, settings) else None
 
 
 def choose_listings(venue: Venue, settings: VenueSettings) -> tuple[Listing, ...]:
     """Return the listings needed to find the instruments."""
-    markets = _choose_markets(venue, settings)
+    markets = _choose_listed(venue, settings)
     return tuple(listing for listing in venue.listings if listing.market in markets)
 
 
@@ -58,7 +80,7 @@ def choose_instruments(
 
     Without `is_complete` names that are not listed (any more) are left out.
     """
-    markets = {feed.market for feed in live_feeds(venue)} & _choose_markets(venue, settings)
+    markets = {feed.market for feed in live_feeds(venue)} & _choose_listed(venue, settings)
     candidates = [instrument for instrument in listed if instrument.market in markets]
     chosen: dict[tuple[str, str], Instrument] = {}
     for wanted in settings.instruments:
@@ -82,23 +104,68 @@ def revise_connections(
 ) -> tuple[ConnectionPlan, ...]:
     """Plan anew, leaving what is subscribed where it is: new topics go where there is room, then to new connections."""
     plans: list[ConnectionPlan] = []
-    markets = _choose_markets(venue, settings)
+    markets = _choose_listed(venue, settings)
     for feed in live_feeds(venue):
         if feed.market in markets:
             streams = _list_streams(venue, feed, settings.channels, instruments)
             plans += _place_streams(feed, [plan for plan in held if plan.feed == feed], streams)
-    if not plans:
+    if not plans and find_discovery(venue, settings) is None:
         wanted = f"{', '.join(settings.channels)} of {', '.join(settings.instruments)}"
         raise ConfigError(f"venues.{venue.name}: {venue.title} has none of the streams asked for ({wanted})")
     return tuple(plans)
 
 
-def _place_streams(
-    feed: Feed, held: Sequence[ConnectionPlan], streams: Sequence[StreamPlan]
+def amend_connections(
+    venue: Venue,
+    settings: VenueSettings,
+    held: Sequence[ConnectionPlan],
+    added: Sequence[Instrument],
+    removed: Sequence[Instrument],
+) -> tuple[ConnectionPlan, ...]:
+    """Plan a change of some instruments and return the plans that it changes; one without topics is to end."""
+    changed: list[ConnectionPlan] = []
+    for feed in live_feeds(venue):
+        new = _group_streams(_list_streams(venue, feed, settings.channels, added))
+        gone = _group_streams(_list_streams(venue, feed, settings.channels, removed))
+        if new or gone:
+            own = {plan.number: plan for plan in held if plan.feed.name == feed.name}
+            changed += _amend_feed(feed, own, new, set(gone) - set(new))
+    return tuple(changed)
+
+
+def _amend_feed(
+    feed: Feed, own: dict[int, ConnectionPlan], new: dict[str, list[StreamPlan]], gone: set[str]
 ) -> Iterator[ConnectionPlan]:
+    left = dict(own)
+    for number, plan in own.items():
+        if not gone.isdisjoint(plan.topics):
+            topics = tuple(topic for topic in plan.topics if topic not in gone)
+            left[number] = ConnectionPlan(feed, number, topics, tuple(s for s in plan.streams if s.topic not in gone))
+    placed = {topic for plan in left.values() for topic in plan.topics if topic in new}
+    waiting = deque(topic for topic in new if topic not in placed)
+    number = 1
+    while waiting:
+        plan = left.get(number) or ConnectionPlan(feed, number, (), ())
+        room = feed.limits.topics_per_connection_max - len(plan.topics)
+        taken = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+        if taken:
+            streams = tuple(stream for topic in taken for stream in new[topic])
+            left[number] = ConnectionPlan(feed, number, (*plan.topics, *taken), (*plan.streams, *streams))
+        number += 1
+    yield from (plan for number, plan in left.items() if plan is not own.get(number))
+
+
+def _group_streams(streams: Iterable[StreamPlan]) -> dict[str, list[StreamPlan]]:
     by_topic: dict[str, list[StreamPlan]] = {}
     for stream in streams:
         by_topic.setdefault(stream.topic, []).append(stream)
+    return by_topic
+
+
+def _place_streams(
+    feed: Feed, held: Sequence[ConnectionPlan], streams: Sequence[StreamPlan]
+) -> Iterator[ConnectionPlan]:
+    by_topic = _group_streams(streams)
     parts = {plan.number: [topic for topic in plan.topics if topic in by_topic] for plan in held}
     placed = {topic for part in parts.values() for topic in part}
     new = deque(topic for topic in by_topic if topic not in placed)
@@ -134,6 +201,12 @@ def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[
 
 def _choose_markets(venue: Venue, settings: VenueSettings) -> set[str]:
     return set(settings.markets or venue.default_markets or [feed.market for feed in venue.feeds])
+
+
+def _choose_listed(venue: Venue, settings: VenueSettings) -> set[str]:
+    """Choose the markets whose instruments come from listings; those of prediction markets are found otherwise."""
+    discovery = find_discovery(venue, settings)
+    return _choose_markets(venue, settings) - ({discovery.market} if discovery else set())
 
 
 def _list_streams(

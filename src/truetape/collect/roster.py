@@ -12,6 +12,7 @@ from truetape.collect.market import (
     Market,
     Transition,
     begin_market,
+    dump_market,
     find_wake,
     finish_ask,
     follow_clock,
@@ -154,7 +155,7 @@ class Roster:
 
     def dump(self) -> list[dict[str, Any]]:
         """Return all that a later run needs to go on; tokens of those subscribed only, for they are long."""
-        return [_dump_market(market) for market in self._markets.values()]
+        return [_describe(market) for market in self._markets.values()]
 
     def restore(self, markets: Iterable[Market], now_us: int) -> None:
         """Go on with the markets of an earlier run: all are asked for at once, unless a day's wait is not over."""
@@ -213,13 +214,10 @@ def _find_seek_wait(sought: Sought, now_us: int) -> int:
     return min(max((now_us - sought.opens_us) // ASK_SHARE, SEEK_US), SEEK_SLOW_US)
 
 
-_KEPT = ("handle", "condition", "opens_us", "ends_us", "ended_us", "judged_us", "checks", "payouts", "resolved_us")
-
-
-def _dump_market(market: Market) -> dict[str, Any]:
-    told = {name: value for name in _KEPT if (value := getattr(market, name))}
-    if told["handle"] == market.slug:
-        del told["handle"]
+def _describe(market: Market) -> dict[str, Any]:
+    told: dict[str, Any] = {"slug": market.slug, "state": market.state, **dump_market(market)}
+    names = {"condition": market.condition, "opens_us": market.opens_us, "ends_us": market.ends_us}
+    told.update({name: value for name, value in names.items() if value})
     if market.is_subscribed:
         told["tokens"] = market.tokens
-    return {"slug": market.slug, "state": market.state, **told}
+    return told

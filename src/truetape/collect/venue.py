@@ -10,10 +10,14 @@ import msgspec
 from truetape.collect.connection import Connection, Tuning
 from truetape.collect.gate import Gate
 from truetape.collect.http import Ask, Http, HttpOptions
+from truetape.collect.market import Market
+from truetape.collect.orchestrator import Orchestrator
 from truetape.collect.plan import (
     ConnectionPlan,
+    amend_connections,
     choose_instruments,
     choose_listings,
+    find_discovery,
     plan_connections,
     revise_connections,
 )
@@ -41,7 +45,16 @@ Result = TypeVar("Result")
 class VenueCollector:
     """One venue: its listings, its connections, what it is asked."""
 
-    def __init__(self, venue: Venue, settings: VenueSettings, recorder: Recorder, tuning: Tuning, http: HttpOptions):
+    def __init__(
+        self,
+        venue: Venue,
+        settings: VenueSettings,
+        recorder: Recorder,
+        tuning: Tuning,
+        http: HttpOptions,
+        *,
+        followed: Sequence[Market] = (),
+    ):
         self.venue = venue
         self.gate = Gate(venue)
         self.http = Http(venue, settings.url, recorder, self.gate, http)
@@ -54,6 +67,12 @@ class VenueCollector:
         self._settings = settings
         self._recorder = recorder
         self._tuning = tuning
+        self._amending = asyncio.Lock()
+        """Held while plans change: listings and prediction markets change them on their own."""
+        discovery = find_discovery(venue, settings)
+        reach = self.http, self.gate
+        self.orchestrator = Orchestrator(venue, discovery, settings, reach, recorder, followed) if discovery else None
+        """Finds and follows prediction markets; null where none are asked for."""
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -78,6 +97,8 @@ class VenueCollector:
             for _ in range(FETCHERS):
                 group.create_task(self._fetch_always())
             group.create_task(self._relist_always(group))
+            if self.orchestrator is not None:
+                group.create_task(self.orchestrator.run(partial(self._amend, group)))
 
     def give_up(self, error: Fatal) -> None:
         """Say on the tape that this venue is not recorded any more, and why."""
@@ -107,20 +128,39 @@ class VenueCollector:
 
     async def _relist(self, group: asyncio.TaskGroup) -> None:
         listed = await self._list_all()
-        held = {(connection.plan.feed.name, connection.plan.number): connection for connection in self._held}
-        plans = [connection.plan for connection in held.values()]
-        revised = {
-            (plan.feed.name, plan.number): plan
-            for plan in await think(partial(revise_plans, self.venue, self._settings, plans, listed))
-        }
-        for key, connection in held.items():
-            new = revised.pop(key, None)
-            if new != connection.plan:
-                await connection.revise(new or msgspec.structs.replace(connection.plan, topics=(), streams=()))
-            if new is None and (task := self._held.get(connection)):
-                task.cancel()
-        for plan in revised.values():
-            self._hold(group, plan)
+        async with self._amending:
+            plans = [plan for plan in self._list_plans() if not self._is_found(plan)]
+            revised = await think(partial(revise_plans, self.venue, self._settings, plans, listed))
+            kept = {(plan.feed.name, plan.number) for plan in revised}
+            ended = [plan for plan in plans if (plan.feed.name, plan.number) not in kept]
+            await self._apply(group, [*revised, *(_empty(plan) for plan in ended)])
+
+    async def _amend(
+        self, group: asyncio.TaskGroup, added: Sequence[Instrument], removed: Sequence[Instrument]
+    ) -> None:
+        """Subscribe some instruments and let go of others, leaving all else where it is."""
+        async with self._amending:
+            await self._apply(group, amend_connections(self.venue, self._settings, self._list_plans(), added, removed))
+
+    async def _apply(self, group: asyncio.TaskGroup, plans: Sequence[ConnectionPlan]) -> None:
+        """Have connections follow their new plans; those without topics end, those nobody holds begin."""
+        held = {(c.plan.feed.name, c.plan.number): c for c in self._held if c.plan.topics}
+        for plan in plans:
+            connection = held.get((plan.feed.name, plan.number))
+            if connection is None:
+                self._hold(group, plan)
+            elif plan != connection.plan:
+                await connection.revise(plan)
+                if not plan.topics and (task := self._held.get(connection)):
+                    task.cancel()
+
+    def _list_plans(self) -> list[ConnectionPlan]:
+        return [connection.plan for connection in self._held if connection.plan.topics]
+
+    def _is_found(self, plan: ConnectionPlan) -> bool:
+        """Tell whether a connection is for prediction markets, which no listing takes away."""
+        discovery = find_discovery(self.venue, self._settings)
+        return discovery is not None and plan.feed.market == discovery.market
 
     async def _list_all(self) -> list[Instrument]:
         listed: list[Instrument] = []
@@ -160,11 +200,17 @@ class VenueCollector:
         while True:
             wish = await self.fetches.get()
             try:
-                await self.http.fetch(Ask(wish.feed, wish.url, wish.weight, wish.reason))
+                reply = await self.http.fetch(Ask(wish.feed, wish.url, wish.weight, wish.reason))
+                if self.orchestrator is not None:
+                    await self.orchestrator.hear_wish(wish.url, reply)
             except TruetapeError as error:
                 self.reason = str(error)  # the failure is on the tape; who wished will wish again
             finally:
                 self.fetching.discard(wish.url)
+
+
+def _empty(plan: ConnectionPlan) -> ConnectionPlan:
+    return msgspec.structs.replace(plan, topics=(), streams=())
 
 
 def make_plans(venue: Venue, settings: VenueSettings, listed: list[Instrument]) -> tuple[ConnectionPlan, ...]:

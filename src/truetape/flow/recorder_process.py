@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from truetape import clock
 from truetape.collect import CollectorStatus, collect
 from truetape.collect.collector import load_venues
+from truetape.collect.memory import read_followed
 from truetape.config import Settings
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
@@ -62,7 +63,8 @@ async def _run(settings: Settings) -> None:
     )
     listener = asyncio.create_task(_listen(stop, wishes))
     try:
-        await collect(settings, writer, _iterate(wishes), stop, _report)
+        followed = read_followed(settings)  # after the writer has mended what a crash left
+        await collect(settings, writer, _iterate(wishes), stop, _report, followed=followed)
     finally:
         listener.cancel()
         writer.close()

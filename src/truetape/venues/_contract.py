@@ -300,6 +300,8 @@ class Discovery(msgspec.Struct, frozen=True):
     """handles → requests: URLs whose answers together tell of some of the handles, and these."""
     read: Callable[[str, bytes], tuple[list[MarketVersion], list[str]]]
     """(url, body) → markets, and why others are refused; raises as `read_listing` does."""
+    tells: Callable[[str], bool]
+    """Whether the answer to a URL tells of markets."""
     is_wanted: Callable[[Wanted, MarketVersion], bool]
     """Whether the settings ask for this market."""
 

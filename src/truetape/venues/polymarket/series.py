@@ -186,5 +186,6 @@ DISCOVERY = Discovery(
     list_urls=list_urls,
     ask_urls=ask_urls,
     read=read_versions,
+    tells=lambda url: url.startswith((f"{_GAMMA}/events", f"{_GAMMA}/markets")),
     is_wanted=is_wanted,
 )
