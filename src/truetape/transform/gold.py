@@ -48,6 +48,47 @@ def store_units(lake: Path, model: str, database: Path, units: list[Unit] | None
     return rows, version
 
 
+_ORDERS = {
+    "truth": "date, venue, opens_at, market_id",
+    "canonical": "date, venue, opens_at, market_id, t",
+}
+"""How rows of market models lie in their tables; the names of other models of markets order by these alone."""
+
+
+def store_markets(lake: Path, model: str, database: Path, markets: list[tuple[str, str]] | None) -> tuple[int, int]:
+    """Put a model's rows into its gold table in place of what these markets had, all markets when null.
+
+    One commit. Gives the number of rows and the table's version.
+    """
+    with open_database(database) as connection:
+        ((rows,),) = connection.execute(f"select count(*) from {model}").fetchall()  # noqa: S608  # a name of ours
+        order = _ORDERS.get(model, "date, venue, market_id")
+        days = connection.execute(f"select distinct date::varchar from {model} order by all").fetchall()  # noqa: S608
+        reader = connection.sql(f"from {model} order by {order}").to_arrow_reader(_BATCH_ROWS)
+        write_deltalake(
+            lake / model,
+            reader,
+            partition_by=["date", "venue"],
+            mode="overwrite",
+            schema_mode="overwrite" if markets is None else None,
+            predicate=None if markets is None else _name_markets(markets, [day for (day,) in days]),
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=6),
+        )
+    version = read_version(lake, model)
+    if version is None:
+        raise BuildError(f"{lake / model}: the table vanished while it was written")
+    return rows, version
+
+
+def _name_markets(markets: list[tuple[str, str]], days: list[str]) -> str:
+    """Write which rows are replaced: by day and venue, so that only their files are opened, and by name."""
+    quoted = {part: part.replace("'", "''") for market in markets for part in market}
+    venues = sorted({quoted[venue] for venue, _ in markets})
+    slugs = sorted({quoted[slug] for _, slug in markets})
+    texts = [", ".join(f"'{value}'" for value in values) for values in (days, venues, slugs)]
+    return f"date in ({texts[0]}) and venue in ({texts[1]}) and market_id in ({texts[2]})"
+
+
 def _name_units(units: list[Unit]) -> str:
     terms = []
     for venue, day in units:

@@ -13,8 +13,11 @@ import msgspec
 
 from truetape import clock
 from truetape.errors import BuildError, ConfigError
+from truetape.transform import book, market
+from truetape.transform.batch import MarketPlan, Work, build_plan, find_market_models
 from truetape.transform.engine import run_models
 from truetape.transform.gold import read_version, store_units
+from truetape.transform.market import MEMORY_DEFAULT, Desk
 from truetape.transform.sources import PROJECT
 from truetape.transform.unit import (
     WHOLE,
@@ -29,12 +32,23 @@ from truetape.transform.unit import (
 )
 
 _SOURCE = re.compile(r"""source\(\s*['"]lake['"]\s*,\s*['"](\w+)['"]\s*\)""")
+_BOOKS = re.compile(r"""source\(\s*['"]build['"]\s*,\s*['"]book_second['"]\s*\)""")
 _REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")
 _INTERVAL = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d)")
 _WIDTHS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
-VARIABLES = ("intervals", "gap_margin_ms", "memory")
-"""What a build can be told: widths of bars, how much earlier gaps count, memory the database may take (4GB, 75%)."""
+VARIABLES = {
+    "intervals": "widths of bars",
+    "gap_margin_ms": "how much earlier gaps count for bars",
+    "memory": "memory that the database may take: 4GB, 75%",
+    "large_order_min": "shares on one level of a book from which on it is a large order",
+    "settle_tolerance_ms": "how far from a market's boundary an oracle's observation may lie",
+    "underlying": "venue whose prices of the asset stand beside a market",
+}
+"""What a build can be told."""
+
+UNDERLYING_DEFAULT = "coinbase"
+LARGE_ORDER_MIN_DEFAULT = 1000.0
 
 
 class ModelResult(msgspec.Struct, frozen=True):
@@ -42,7 +56,7 @@ class ModelResult(msgspec.Struct, frozen=True):
 
     name: str
     units: int
-    """Venue-days built."""
+    """Venue-days built, or markets."""
     rows: int
     """Rows of these."""
     seconds: float
@@ -159,8 +173,24 @@ class _Plan(msgspec.Struct, frozen=True):
 def _build_models(
     lake: Path, work: Path, models: list[str], full: bool, variables: dict[str, Any]
 ) -> list[ModelResult]:
+    if full:
+        (work / "parts.parquet").unlink(missing_ok=True)
     state = _State(_FORMAT) if full else _load_state(work / "state.json")
     code = _hash_project(variables)
+    by_market = find_market_models(read_models())
+    results = {model: ModelResult(model, 0, 0, 0.0) for model in models}
+    for result in _build_days(lake, work, [m for m in models if m not in by_market], state, code, variables):
+        results[result.name] = result
+    _save_state(work / "state.json", state)
+    for result in _build_markets(lake, work, [m for m in models if m in by_market], state, code, variables):
+        results[result.name] = result
+    return [results[model] for model in models]
+
+
+def _build_days(
+    lake: Path, work: Path, models: list[str], state: _State, code: str, variables: dict[str, Any]
+) -> Iterator[ModelResult]:
+    """Build the models whose units are venue-days."""
     kinds = {model: _find_kinds(model) for model in models}
     indexes: dict[str, Index] = {}
     for kind in sorted(frozenset().union(*kinds.values()) - set(WHOLE)):
@@ -171,18 +201,49 @@ def _build_models(
     state.files.update(indexes)
     plans = [_plan_model(lake, model, kinds[model], indexes, state, code) for model in models]
     todo = [plan for plan in plans if plan.units]
-    results = {model: ModelResult(model, 0, 0, 0.0) for model in models}
-    if todo:
-        units = sorted(set().union(*(plan.units for plan in todo)))
-        create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, state.starts, lake)
-        seconds = run_models([plan.model for plan in todo], work, variables)
-        for plan in todo:
-            rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
-            names = {_name_unit(unit): value for unit, value in plan.prints.items()}
-            state.models[plan.model] = _ModelState(version, code, names)
-            results[plan.model] = ModelResult(plan.model, len(units), rows, seconds[plan.model])
-    _save_state(work / "state.json", state)
-    return [results[model] for model in models]
+    if not todo:
+        return
+    units = sorted(set().union(*(plan.units for plan in todo)))
+    create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, state.starts, lake)
+    seconds = run_models([plan.model for plan in todo], work, variables)
+    for plan in todo:
+        rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
+        names = {_name_unit(unit): value for unit, value in plan.prints.items()}
+        state.models[plan.model] = _ModelState(version, code, names)
+        yield ModelResult(plan.model, len(units), rows, seconds[plan.model])
+
+
+def _build_markets(
+    lake: Path, folder: Path, models: list[str], state: _State, code: str, variables: dict[str, Any]
+) -> Iterator[ModelResult]:
+    """Build the models whose units are prediction markets."""
+    if not models or not list_files(lake, "prediction_market"):
+        return
+    large_min = float(variables.get("large_order_min", LARGE_ORDER_MIN_DEFAULT))
+    work = Work(lake, folder, {"memory": MEMORY_DEFAULT} | variables, large_min)
+    with Desk(lake, folder, variables.get("underlying", UNDERLYING_DEFAULT), work.variables["memory"]) as desk:
+        for model in models:
+            plan = _plan_markets(lake, model, desk, state, code)
+            old = state.models.get(model)
+            built = {} if old is None or plan.is_new else dict(old.units)
+            rows, seconds = 0, 0.0
+            for done in build_plan(plan, desk, work):
+                rows, seconds = rows + done.rows, seconds + done.seconds
+                built.update((_name_unit(market), plan.prints[market]) for market in done.markets)
+                state.models[model] = _ModelState(done.version, code, dict(built))
+                _save_state(folder / "state.json", state)  # what is built stays built when a later batch fails
+            yield ModelResult(model, len(plan.todo), rows, seconds)
+
+
+def _plan_markets(lake: Path, model: str, desk: Desk, state: _State, code: str) -> MarketPlan:
+    kinds = _find_kinds(model)
+    # By the second there is nothing to say of a market before all of its seconds are over.
+    prints = desk.fingerprint_markets(kinds, is_whole="book_change" in kinds)
+    old = state.models.get(model)
+    is_new = old is None or (old.version, old.code) != (read_version(lake, model), code)
+    built = {} if old is None or is_new else old.units
+    todo = [market for market, value in prints.items() if built.get(_name_unit(market)) != value]
+    return MarketPlan(model, kinds, prints, todo, is_new)
 
 
 def _plan_model(
@@ -214,26 +275,35 @@ def _save_state(path: Path, state: _State) -> None:
     draft.replace(path)
 
 
-def _name_unit(unit: Unit) -> str:
+def _name_unit(unit: tuple[str, int | str]) -> str:
     return f"{unit[0]} {unit[1]}"
 
 
 def _hash_project(variables: dict[str, Any]) -> str:
     digest = hashlib.sha256(repr(sorted(variables.items())).encode())
-    for path in sorted(PROJECT.rglob("*")):
-        if path.suffix == ".sql" or path.name == "dbt_project.yml":  # what changes rows, not what describes them
-            digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in [*sorted(PROJECT.rglob("*")), Path(book.__file__), Path(market.__file__)]:
+        if (
+            path.suffix in (".sql", ".py") or path.name == "dbt_project.yml"
+        ):  # what changes rows, not what describes them
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def _find_kinds(model: str) -> frozenset[str]:
     """Find the event kinds a model reads, through the models it builds on."""
-    files = {path.stem: path for path in (PROJECT / "models").rglob("*.sql")}
+    texts = read_models()
     kinds: set[str] = set()
     queue, seen = [model], {model}
     while queue:
-        text = files[queue.pop()].read_text(encoding="utf-8")
+        text = texts[queue.pop()]
         kinds.update(_SOURCE.findall(text))
+        if _BOOKS.search(text):
+            kinds.add("book_change")  # the runner makes these seconds from the changes
         queue.extend(name for name in _REF.findall(text) if name not in seen)
         seen.update(_REF.findall(text))
     return frozenset(kinds)
+
+
+def read_models() -> dict[str, str]:
+    """Read the text of every model by name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in (PROJECT / "models").rglob("*.sql")}
