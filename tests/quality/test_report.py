@@ -2,7 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+from gold import write_gold
+from market_lake import Shape, at, make_row, write_kind, write_market_lake
 from synthetic import gap, trade, write_rows
 
 from truetape.lake import Lake
@@ -93,3 +96,48 @@ def test_what_did_not_decode_is_listed(lake: Path, tmp_path: Path) -> None:
     )
     text = write_report(Lake(lake), tmp_path / "out", "t").read_text(encoding="utf-8")
     assert "<h2>Quarantine</h2>" in text and "&lt;b&gt;" in text and "<h2>Drift</h2>" in text
+
+
+def test_a_page_of_markets(lake: Path, tmp_path: Path) -> None:
+    flaws = {0: ("wrong",), 1: ("disputed",)}
+    write_market_lake(lake, 3, duration_s=120, flaws=flaws)
+
+    def blind(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"up_state": "missing"} if row["tau"] > 110 else row
+
+    write_gold(lake, flaws=flaws, second=blind)
+    shape = Shape(duration_s=120)
+    hole = make_row(
+        "gap", shape, f"{shape.slug(0)}:Up", None, shape.start_s + 60.0, gap_id="g", channel="book_change",
+        state="closed", reason="checksum", evidence="{}", from_at=at(shape.start_s + 50), to_at=at(shape.start_s + 60),
+    )  # fmt: skip
+    hole.pop("kind")
+    write_kind(lake, "gap", [hole], "gap")
+    out = tmp_path / "out"
+    text = write_report(Lake(lake), out, "Markets").read_text(encoding="utf-8")
+    for heading in ("Markets", "Market coverage", "Market gaps", "Price against strike", "Market verdicts"):
+        assert f"<h2>{heading}</h2>" in text
+    assert text.count("<svg") == 7  # heat, gaps, three markets, lanes, lags
+    assert "2 of 3" in text and "checksum (1)" in text and "computed" in text
+    assert {path.name for path in out.iterdir()} == {
+        "report.html", "VALIDATION_REPORT.md", "validation.json", "overview.png", "coverage.png", "gaps.png",
+        "markets.png",
+    }  # fmt: skip
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.glob("*.png"))
+    assert not re.search(r"#0[0-9a-d]0[0-9a-d]0[0-9a-d]", text)
+
+
+def test_two_pages_of_markets_are_equal(lake: Path, tmp_path: Path) -> None:
+    write_market_lake(lake, 1, duration_s=120)
+    write_gold(lake, 1)
+    for name in ("a", "b"):
+        write_report(Lake(lake), tmp_path / name, "t")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_markets_without_gold_are_listed_without_pictures(lake: Path, tmp_path: Path) -> None:
+    write_market_lake(lake, 1, duration_s=120)
+    text = write_report(Lake(lake), tmp_path / "out", "t").read_text(encoding="utf-8")
+    assert "<h2>Market verdicts</h2>" in text and "<h2>Market coverage</h2>" not in text
+    assert "truetape build makes it" in text

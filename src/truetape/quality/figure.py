@@ -79,7 +79,7 @@ _AS_THEY_ARE: Paint = {name: name for name in NAMES}
 
 def render_candles(candles: Candles, *, is_wide: bool) -> str:
     """Draw one symbol's candles and volumes as SVG for the page, half its width or all of it."""
-    return _render_svg(
+    return render_svg(
         (11.6, 3.9) if is_wide else (5.6, 3.1), lambda figure, paint: draw_candles(figure, candles, paint)
     )
 
@@ -87,12 +87,12 @@ def render_candles(candles: Candles, *, is_wide: bool) -> str:
 def render_lanes(survey: Survey) -> str:
     """Draw when each stream was observed as SVG for the page."""
     height = 0.75 + 0.235 * len(survey.lanes)
-    return _render_svg((11.6, height), lambda figure, paint: draw_lanes(figure, survey.lanes, survey, paint))
+    return render_svg((11.6, height), lambda figure, paint: draw_lanes(figure, survey.lanes, survey, paint))
 
 
 def render_curves(curves: list[LagCurve]) -> str:
     """Draw how lags are spread as SVG for the page."""
-    return _render_svg((11.6, 2.9), lambda figure, paint: draw_curves(figure, curves, paint))
+    return render_svg((11.6, 2.9), lambda figure, paint: draw_curves(figure, curves, paint))
 
 
 def render_overview(survey: Survey, title: str) -> bytes:
@@ -123,7 +123,8 @@ def _make_style(paint: Paint) -> Any:
     return _STYLE | {key: paint[_PLACEHOLDER[name]] for key, name in _COLORS.items()}
 
 
-def _render_svg(size: tuple[float, float], draw: Callable[[Any, Paint], None]) -> str:
+def render_svg(size: tuple[float, float], draw: Callable[[Any, Paint], None]) -> str:
+    """Draw a figure as SVG whose colours are the page's."""
     with matplotlib.rc_context(_make_style(_AS_THEY_ARE)):
         figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_alpha(0)
@@ -133,6 +134,17 @@ def _render_svg(size: tuple[float, float], draw: Callable[[Any, Paint], None]) -
         figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
     text = target.getvalue()
     return _COLOR.sub(lambda match: f"var(--{NAMES[match[0]]})", text[text.index("<svg") :])
+
+
+def render_png(size: tuple[float, float], draw: Callable[[Any, Paint], None]) -> bytes:
+    """Draw a figure as PNG on white."""
+    with matplotlib.rc_context(_make_style(LIGHT)):
+        figure = Figure(figsize=size, layout="constrained", facecolor="white", dpi=130)
+        FigureCanvasAgg(figure)
+        draw(figure, LIGHT)
+        target = io.BytesIO()
+        figure.savefig(target, format="png", metadata={"Software": "truetape"})
+    return target.getvalue()
 
 
 def draw_candles(figure: Any, candles: Candles, paint: Paint) -> None:

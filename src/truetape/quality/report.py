@@ -8,12 +8,16 @@ from typing import Any
 from truetape.errors import MissingExtra
 from truetape.lake import Lake
 from truetape.quality.ledger import Coverage
+from truetape.quality.market_survey import MarketSurvey, survey_markets
 from truetape.quality.runner import CheckReport, run_checks
 from truetape.quality.survey import Survey, survey_lake
+from truetape.quality.validation import Validation, make_validation, write_validation
 
 _GAPS_MAX = 40
 _FINDINGS_MAX = 12
 _NOTES_MAX = 30
+_MARKETS_MAX = 120
+_STREAMS_MAX = 150
 
 
 def write_report(
@@ -24,25 +28,31 @@ def write_report(
     balance: Mapping[str, Any] | None = None,
     checks: CheckReport | None = None,
 ) -> Path:
-    """Write `report.html` and `overview.png` into a folder and return the page's path.
+    """Write the report into a folder and return the path of its page, `report.html`.
 
+    Beside it: `VALIDATION_REPORT.md` and `validation.json`, which say the same, and the pictures as PNG.
     `balance` is what `verify` says; checks are run unless given. Nothing on the page is loaded from elsewhere.
     """
     try:
         from jinja2 import Environment, FileSystemLoader
 
-        from truetape.quality import figure
+        from truetape.quality import figure, market_figure
     except ImportError as error:
         raise MissingExtra("the report", "report") from error
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    survey = survey_lake(lake)
+    markets = survey_markets(lake)
+    survey = survey_lake(lake, {market.slug for market in markets.markets})
     outcome = run_checks(lake) if checks is None else checks
+    validation = make_validation(lake, title, checks=outcome, survey=markets)
     drawn = [curve for curve in survey.curves if curve.points]
     pictures = {
         "candles": [figure.render_candles(c, is_wide=len(survey.candles) == 1) for c in survey.candles],
         "lanes": figure.render_lanes(survey) if survey.lanes else "",
         "curves": figure.render_curves(drawn) if drawn else "",
+        "heat": market_figure.render_heat(markets) if markets.lanes else "",
+        "gap_lanes": market_figure.render_gap_lanes(markets) if any(lane.gaps for lane in markets.lanes) else "",
+        "panels": [market_figure.render_panel(panel) for panel in markets.panels],
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -54,12 +64,18 @@ def write_report(
         whole=_format_whole,
         ms=_format_ms,
         share=_format_share,
+        price=_format_price,
     )
     page = environment.get_template("report.html.j2").render(
         title=title,
         survey=survey,
-        streams=[_describe_stream(stream, survey) for stream in survey.coverage],
-        tiles=_make_tiles(survey, outcome, balance),
+        streams=_describe_streams(survey, markets),
+        streams_left_out=max(0, len(survey.coverage) - _STREAMS_MAX),
+        tiles=_make_tiles(survey, outcome, balance) + _make_market_tiles(validation),
+        markets=markets,
+        validation=validation,
+        lines=_choose_lines(validation),
+        markets_max=_MARKETS_MAX,
         pictures=pictures,
         checks=outcome,
         balance=balance,
@@ -71,7 +87,44 @@ def write_report(
     path.write_text(page, encoding="utf-8")
     if survey.lanes:
         (folder / "overview.png").write_bytes(figure.render_overview(survey, title))
+    drawings = market_figure.render_pictures(markets)
+    for name, content in drawings.items():
+        (folder / name).write_bytes(content)
+    write_validation(validation, folder, tuple(drawings))
     return path
+
+
+def _describe_streams(survey: Survey, markets: MarketSurvey) -> list[dict[str, Any]]:
+    """Describe streams; of many, those of markets come last: the markets' own tables tell of them."""
+    slugs = {market.slug for market in markets.markets}
+    ordered = sorted(survey.coverage, key=lambda stream: stream.symbol.split(":")[0] in slugs)
+    return [_describe_stream(stream, survey) for stream in ordered[:_STREAMS_MAX]]
+
+
+def _choose_lines(validation: Validation) -> list[Any]:
+    """Choose the markets to list: all of few, of many those that are not good."""
+    lines = list(validation.markets)
+    return lines if len(lines) <= _MARKETS_MAX else [line for line in lines if line.grade != "good"]
+
+
+def _make_market_tiles(validation: Validation) -> list[dict[str, str]]:
+    if not validation.markets:
+        return []
+    labels, grades = validation.labels, [line.grade for line in validation.markets]
+    is_whole = labels.matched == labels.compared
+    told = {"value": "n/a", "state": ""}
+    if labels.compared:
+        told = {"value": f"{labels.matched:,} of {labels.compared:,}", "state": "passed" if is_whole else "failed"}
+    bad = grades.count("bad")
+    return [
+        {"name": "outcomes reproduced", "note": f"{labels.indeterminate} indeterminate, never guessed", **told},
+        {
+            "name": "good markets",
+            "value": f"{grades.count('good'):,} of {len(grades):,}",
+            "note": f"{grades.count('degraded')} degraded, {bad} bad",
+            "state": "failed" if bad else "warned" if grades.count("degraded") else "passed",
+        },
+    ]
 
 
 def _describe_stream(stream: Coverage, survey: Survey) -> dict[str, Any]:
@@ -168,6 +221,10 @@ def _format_ms(number: float) -> str:
         if abs(number) < 100
         else f"{number:,.0f} ms"
     )
+
+
+def _format_price(price: float | None) -> str:
+    return "n/a" if price is None else f"{price:,.10g}"
 
 
 def _format_share(share: float) -> str:

@@ -1,6 +1,7 @@
 """What a report shows of a lake, read once: streams, lags, activity over time, bars of the busiest symbols."""
 
 import math
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,14 +72,15 @@ class Survey(msgspec.Struct, frozen=True):
     end: datetime | None
 
 
-def survey_lake(lake: Lake) -> Survey:
-    """Read what a report shows."""
+def survey_lake(lake: Lake, markets: Collection[str] = ()) -> Survey:
+    """Read what a report shows; outcomes of the named markets get no lanes: they have a picture of their own."""
     gaps = list_gaps(lake)
     coverage = measure_coverage(lake, gaps)
     start = min((c.first_at for c in coverage), default=None)
     end = max((c.last_at for c in coverage), default=None)
     stored = set(lake.versions())
-    lanes = _list_lanes(lake, coverage, start, end) if start and end else []
+    shown = [stream for stream in coverage if stream.symbol.split(":")[0] not in markets]
+    lanes = _list_lanes(lake, shown, start, end) if start and end else []
     return Survey(
         coverage=coverage,
         lags=_measure_lags(lake, stored),
