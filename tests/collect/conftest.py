@@ -3,10 +3,12 @@
 import asyncio
 import json
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,8 @@ from truetape.errors import TapeError
 from truetape.events.instrument import Instrument
 from truetape.tape.frame import Frame, FrameKind, Source
 from truetape.venues._contract import Feed, Heartbeat, Limits, Listing, Rest, Venue
+
+sys.path.insert(0, str(Path(__file__).parent))  # `counted_gamma` lies beside this file
 
 
 class MemoryTape:
@@ -208,6 +212,11 @@ async def run_server(server: Server) -> AsyncIterator[Server]:
 @pytest.fixture
 def tape() -> MemoryTape:
     return MemoryTape()
+
+
+@pytest.fixture
+def new_tape() -> Callable[[], MemoryTape]:
+    return MemoryTape
 
 
 @pytest.fixture
