@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from truetape.decode.continuity import Continuity
 from truetape.decode.drift import SAMPLE_EVERY, Drift, Shape
+from truetape.decode.freeze import Freeze
 from truetape.decode.gaps import Ledger
 from truetape.decode.lifecycle import Lifecycle
 from truetape.decode.state import ConnectionState, StreamState, find_rule
@@ -49,6 +50,13 @@ class Memory(msgspec.Struct):
     claims: dict[str, dict[str, str]]
 
 
+class _Named(msgspec.Struct):
+    event: str = ""
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
 class Engine:
     """Decodes a tape from one offset on."""
 
@@ -66,6 +74,7 @@ class Engine:
         self._lifecycle = Lifecycle(
             self._rows, self._ledger, self._find_state, self._choose_rules, self._continuity.topics
         )
+        self._freeze = Freeze(self._continuity.seals, self._ledger, self._lifecycle.connections)
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
@@ -261,6 +270,7 @@ class Engine:
             outcome = "control"
             if kind == FrameKind.EVENT:
                 self._lifecycle.handle(meta, source, at)
+                self._freeze.take_event(_decode_named(meta or "{}").event, at)
             elif kind == FrameKind.REQUEST:
                 if not meta:  # heartbeats and greetings say their purpose; subscriptions say nothing
                     self._lifecycle.ask(source)

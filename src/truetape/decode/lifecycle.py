@@ -332,6 +332,8 @@ class Lifecycle:
             traded = trades.get(stream.venue_symbol)
             if stream.channel not in {"book_change", "quote"} or traded is None or not state.rows or state.gap:
                 continue
+            if load_venue(stream.venue).sealing is not None:
+                continue  # `Freeze` judges sealed books; quotes beside them tell prices only, which trades need not move
             if at[0] - state.seen_ns < SILENCE_MIN_NS:
                 self.siblings[index] = traded
             elif traded - self.siblings.setdefault(index, traded) >= EVIDENCE_ROWS:

@@ -22,6 +22,8 @@ TAKE_OVER_NS = 1_000_000_000
 """A broken book is left to another connection when its own says nothing for so long."""
 ON_THE_WAY = frozenset({"not_started", "checksum", "crossed", "sequence", "disk", "decode"})
 """Reasons of a gap that a fetched book may end: the stream flows. After others a picture in the stream must."""
+FROZEN_NS = 2_000_000_000
+"""A change so much older than the gap, and never seen, says that the stream was frozen before: clocks may differ less."""
 At = tuple[int, int]
 """(received_ns, tape offset)."""
 Close = Callable[[StreamState, tuple[Any, ...], dict[str, Any] | None, str, int | None], None]
@@ -334,6 +336,9 @@ class Seals:
         """
         state = live.state
         was_ns = state.gap_from_ns if state.gap else row[2]
+        if state.gap and state.seen_ns and not is_same and (row[1] or 0) * 1000 < was_ns - FROZEN_NS:
+            told = {"why": "the picture's newest change is older than the gap and was not seen", "change_us": row[1]}
+            self._ledger.widen(live.stream, state, state.seen_ns, (row[2], row[3]), told)
         outcome, missing = ("repaired", 0) if is_same else ("closed", None)
         unchanged: dict[str, Any] = {"unchanged": True}
         if state.gap:
