@@ -95,6 +95,11 @@ class Market(msgspec.Struct, frozen=True):
         return {"Up": ("1", "0"), "Down": ("0", "1"), "split": ("0.5", "0.5")}[self.official]
 
     @property
+    def event_number(self) -> int:
+        """The id of the event that holds nothing but this market."""
+        return self.number + len(ASSETS)
+
+    @property
     def market_field(self) -> str:
         """The market as frames of the order book name it: 32 bytes."""
         return self.condition.ljust(66, "0")
@@ -146,6 +151,15 @@ class Prediction:
             self._learn_around(at_s)
             found = self._known.get(slug)
         return found
+
+    def find_number(self, number: int) -> Market | None:
+        """Return a market by the id that Gamma gives it."""
+        window, rest = divmod(number, _ID_STEP)
+        series, asset = divmod(rest, 8)
+        if series >= len(SERIES) or asset >= len(ASSETS):
+            return None
+        name, opens_s = list(SERIES)[series], window * 300
+        return self._make(list(ASSETS)[asset], name, opens_s) if find_opening(name, opens_s) == opens_s else None
 
     def find_token(self, token: str, at_s: float) -> tuple[Market, int] | None:
         """Return (market, 0 for Up or 1 for Down) of a token of a market that lived within two days of an instant."""
@@ -267,7 +281,7 @@ class Prediction:
 
     def _make_ids(self, slug: str, version: str) -> tuple[str, tuple[str, str]]:
         if version == "v2":
-            condition = self._digest(slug, "condition")[:64]
+            condition = "0x01" + self._digest(slug, "condition")[4:64]
             first = int(condition, 16) << 8
             return condition, (str(first), str(first | 1))
         up, down = (str(int(self._digest(slug, outcome), 16)) for outcome in ("Up", "Down"))

@@ -1,0 +1,52 @@
+"""Fake Polymarket: order books, Gamma, real-time prices, and the services of other files, each under its real host."""
+
+from collections.abc import Callable
+
+from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.venues import _clob, _clob_rest, _gamma, _rtds
+from truetape.sim.world import World
+
+_LINES: dict[str, Callable[[Query], Line | None]] = {
+    _clob.HOSTS[0]: lambda query: _clob.LINE if query.path.rstrip("/") == "/ws/market" else None,
+    _rtds.HOSTS[0]: lambda query: _rtds.LINE,
+}
+"""Host → what answers its WebSocket addresses."""
+_ANSWERS: dict[str, Callable[[World, Query], Reply]] = {
+    _clob_rest.HOST: _clob_rest.respond,
+    _gamma.HOST: _gamma.respond,
+}
+"""Host → what answers its requests."""
+
+
+def connect(query: Query) -> Line | None:
+    """Return what answers a WebSocket address."""
+    find = _LINES.get(query.host)
+    return find(query) if find is not None else None
+
+
+def respond(world: World, query: Query) -> Reply:
+    """Answer a request."""
+    answer = _ANSWERS.get(query.host)
+    if answer is None:
+        return Reply(encode_json({"error": f"name a host first: {', '.join(_ANSWERS)}"}), 404)
+    return answer(world, query)
+
+
+def find_feed(url: str) -> str:
+    """Return the product line of an address."""
+    return _rtds.FEED if _rtds.HOSTS[0] in url else _clob.FEED
+
+
+FAKE = FakeVenue(
+    name="polymarket",
+    hosts=(*_LINES, *_ANSWERS),
+    specs=(),
+    connect=connect,
+    respond=respond,
+    make_desk=NoDesk,
+    quotas={_clob_rest.QUOTA: Quota(9000, 10.0), **_gamma.QUOTAS},
+    refuse=_clob_rest.refuse,
+    find_feed=find_feed,
+    stages={_clob.FEED: _clob.ClobStage, _rtds.FEED: _rtds.RtdsStage},
+    methods=("GET", "POST"),
+)
