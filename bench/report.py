@@ -11,12 +11,14 @@ from results import ROOT, load
 
 TITLES = {
     "decode": "Decode",
+    "prove_books": "Book proof",
     "tape": "Tape",
     "ingest": "Ingest",
     "latency": "Latency",
     "memory": "Memory with a stalled sink",
     "sizes": "Sizes in the lake",
     "startup": "Start",
+    "build_canonical": "Canonical dataset of prediction markets",
 }
 TIMED = ("ingest", "latency", "memory")
 """Benchmarks that hold a load for so many seconds."""
