@@ -7,8 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from truetape.collect.plan import batch_topics, check_venue, choose_instruments, choose_listings, plan_connections
-from truetape.config import VenueSettings
+from truetape.collect.plan import (
+    ConnectionPlan,
+    amend_connections,
+    batch_topics,
+    check_venue,
+    choose_instruments,
+    choose_listings,
+    find_discovery,
+    plan_connections,
+)
+from truetape.config import MarketFilters, VenueSettings
 from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
 from truetape.venues import load_venue
@@ -131,3 +140,62 @@ def test_batches_keep_to_count_and_bytes(new_venue: NewVenue) -> None:
     batches = batch_topics(venue, feed, topics)
     assert [topic for batch in batches for topic in batch] == topics
     assert all(len(batch) <= 10 and len(venue.subscribe(feed, batch, 1)) <= 120 for batch in batches)
+
+
+def list_outcomes(first: int, count: int) -> list[Instrument]:
+    return [
+        Instrument("polymarket", "clob", str(number), f"m:{number}", "outcome")
+        for number in range(first, first + count)
+    ]
+
+
+SERIES = VenueSettings(instruments=(), series=("15m",), assets=("btc",))
+
+
+def follow(plans: tuple[ConnectionPlan, ...], changed: tuple[ConnectionPlan, ...]) -> tuple[ConnectionPlan, ...]:
+    by_number = {plan.number: plan for plan in plans} | {plan.number: plan for plan in changed}
+    return tuple(plan for plan in by_number.values() if plan.topics)
+
+
+def test_prediction_markets_are_not_listed_but_found() -> None:
+    venue = load_venue("polymarket")
+    assert find_discovery(venue, SERIES) is venue.discovery
+    assert [listing.market for listing in choose_listings(venue, SERIES)] == ["rtds"]
+    assert plan_connections(venue, SERIES, ()) == ()
+    plain = VenueSettings(instruments=("all",))
+    assert find_discovery(venue, plain) is None
+    assert {listing.market for listing in choose_listings(venue, plain)} == {"clob", "rtds"}
+    assert find_discovery(venue, msgspec.structs.replace(SERIES, markets=("rtds",))) is None
+
+
+@pytest.mark.parametrize(
+    ("venue", "settings", "told"),
+    [
+        ("polymarket", VenueSettings(instruments=(), series=("15min",)), "venues.polymarket.series: '15min'"),
+        ("polymarket", VenueSettings(instruments=(), series=("15m",), assets=("BCT",)), "did you mean BTC?"),
+        ("coinbase", VenueSettings(instruments=(), series=("15m",)), "venues.coinbase.series"),
+        ("coinbase", VenueSettings(instruments=(), filters=MarketFilters(tags=("x",))), "has no prediction markets"),
+    ],
+)
+def test_series_and_filters_that_a_venue_does_not_have_are_refused(
+    venue: str, settings: VenueSettings, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told.replace("?", r"\?")):
+        check_venue(load_venue(venue), settings)
+
+
+def test_a_change_touches_only_the_connections_it_concerns() -> None:
+    venue, tokens = load_venue("polymarket"), list_outcomes(0, 1000)
+    plans = amend_connections(venue, SERIES, (), tokens, ())
+    assert [len(plan.topics) for plan in plans] == [400, 400, 200]
+    assert amend_connections(venue, SERIES, plans, tokens[:2], ()) == ()
+    gone = amend_connections(venue, SERIES, plans, (), tokens[400:402])
+    assert [(plan.number, len(plan.topics)) for plan in gone] == [(2, 398)]
+    plans = follow(plans, gone)
+    new = amend_connections(venue, SERIES, plans, list_outcomes(2000, 4), tokens[800:802])
+    assert sorted((plan.number, len(plan.topics)) for plan in new) == [(2, 400), (3, 200)]
+    plans = follow(plans, new)
+    assert len({topic for plan in plans for topic in plan.topics}) == 1000
+    assert all(len(plan.streams) == 3 * len(plan.topics) for plan in plans)
+    ended = amend_connections(venue, SERIES, plans, (), tokens[:400])
+    assert [(plan.number, plan.topics) for plan in ended] == [(1, ())]
