@@ -384,3 +384,25 @@ def test_cuts_and_restarts_change_nothing(cut: int) -> None:
         kind: table.to_pylist() for kind, table in once.tables.items()
     }
     assert once.wishes == again.wishes
+
+
+@pytest.mark.parametrize("cut", [6, 7, 8])
+def test_a_picture_ends_gaps_where_it_stands_however_frames_are_cut(cut: int) -> None:
+    market = SealedMarket()
+    tape = begin(market, channels=("book_change", "trade"))
+    tape.note(LINE, "closed", code=1006)
+    subscribe(tape, OTHER_LINE, ("book_change", "trade"))
+    market.change(("BUY", "0.43", "9"))
+    offset = tape.say(OTHER_LINE, market.picture(UP))
+    trade = {
+        "event_type": "last_trade_price",
+        "market": MARKET,
+        "asset_id": UP,
+        "price": "0.5",
+        "size": "5",
+        "side": "BUY",
+    }
+    tape.say(OTHER_LINE, trade | {"timestamp": str(market.at_ms), "transaction_hash": "0x1"})
+    for outcome in (decode(tape), decode(tape, cuts=[cut])):
+        (gap,) = outcome.gaps(channel="trade", symbol=UP, reason="disconnect")
+        assert (gap["state"], gap["tape_offset"]) == ("closed", offset)

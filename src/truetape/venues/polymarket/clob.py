@@ -242,6 +242,7 @@ class ClobLine:
                 make_seal(b.hash, b.asset_id, b.timestamp, facts),
             )
         )  # fmt: skip
+        self.scribe.rows.is_urgent = True  # it ends gaps of trades and quotes, before the next of these does
 
     def _take_changes(self, c: ChangeEvent, received_ns: int, offset: int) -> None:
         # hot: bench/decode.py
