@@ -204,9 +204,9 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     return parse_settings(text, str(path), os.environ if environ is None else environ)
 
 
-def load_defaults() -> Settings:
-    """Return the built-in settings with what the environment overrides."""
-    return parse_settings("", "environment", os.environ)
+def load_defaults(text: str = "", origin: str = "environment") -> Settings:
+    """Return the built-in settings, or those of a text, with what the environment overrides."""
+    return parse_settings(text, origin, os.environ)
 
 
 def load_clock() -> None:

@@ -4,19 +4,25 @@ from pathlib import Path
 
 import click
 
+from truetape.cli._preset import assets_option, preset_option, refuse_assets, write_preset
+
 
 @click.command("init")
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--force", is_flag=True, help="Replace a settings file that is there.")
-def command(folder: Path, force: bool) -> None:
-    """Write a commented truetape.yaml: Binance and Coinbase, BTC and ETH, trades, books, quotes."""
+@preset_option
+@assets_option
+def command(folder: Path, force: bool, preset: str | None, assets: str | None) -> None:
+    """Write a commented truetape.yaml: Binance and Coinbase, BTC and ETH, trades, books, quotes; or a preset's."""
     from truetape.config import DEFAULT_YAML, parse_settings
     from truetape.errors import ConfigError
 
     path = folder / "truetape.yaml"
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; --force replaces it")
-    parse_settings(DEFAULT_YAML, str(path), {})
+    refuse_assets(preset, assets)
+    text = write_preset(preset, assets) if preset else DEFAULT_YAML
+    parse_settings(text, str(path), {})
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(DEFAULT_YAML, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     click.echo(f"wrote {path}; now: truetape record")

@@ -6,15 +6,26 @@ from pathlib import Path
 import click
 
 from truetape.cli._options import config_option, tape_option
+from truetape.cli._preset import assets_option, preset_option, read_preset, refuse_assets
 
 
 @click.command("record")
 @config_option
+@preset_option
+@assets_option
 @click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
 @tape_option
 @click.option("--sink", "sinks", multiple=True, help="Instead of the sinks in the settings.")
 @click.option("--plain", is_flag=True, help="Log lines instead of the live table.")
-def command(config_path: Path, duration: float | None, tape: str | None, sinks: tuple[str, ...], plain: bool) -> None:
+def command(
+    config_path: Path,
+    preset: str | None,
+    assets: str | None,
+    duration: float | None,
+    tape: str | None,
+    sinks: tuple[str, ...],
+    plain: bool,
+) -> None:
     """Record what the settings say; Ctrl-C or SIGTERM seals everything and prints a summary."""
 
     import msgspec
@@ -24,7 +35,8 @@ def command(config_path: Path, duration: float | None, tape: str | None, sinks: 
     from truetape.config import load_settings
     from truetape.flow import record
 
-    settings = load_settings(config_path)
+    refuse_assets(preset, assets)
+    settings = read_preset(preset, assets) if preset else load_settings(config_path)
     if tape:
         settings = msgspec.structs.replace(settings, tape=tape)
     if sinks:
