@@ -3,17 +3,20 @@
 from collections.abc import Callable
 
 from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
-from truetape.sim.venues import _clob, _clob_rest, _gamma, _rtds
+from truetape.sim.venues import _clob, _clob_rest, _data_api, _gamma, _goldsky, _polybolt, _rtds
 from truetape.sim.world import World
 
 _LINES: dict[str, Callable[[Query], Line | None]] = {
     _clob.HOSTS[0]: lambda query: _clob.LINE if query.path.rstrip("/") == "/ws/market" else None,
     _rtds.HOSTS[0]: lambda query: _rtds.LINE,
+    _polybolt.HOSTS[0]: _polybolt.connect,
 }
 """Host → what answers its WebSocket addresses."""
 _ANSWERS: dict[str, Callable[[World, Query], Reply]] = {
     _clob_rest.HOST: _clob_rest.respond,
     _gamma.HOST: _gamma.respond,
+    _data_api.HOSTS[0]: _data_api.respond,
+    _goldsky.HOSTS[0]: _goldsky.respond,
 }
 """Host → what answers its requests."""
 
@@ -34,7 +37,8 @@ def respond(world: World, query: Query) -> Reply:
 
 def find_feed(url: str) -> str:
     """Return the product line of an address."""
-    return _rtds.FEED if _rtds.HOSTS[0] in url else _clob.FEED
+    feeds = {_rtds.HOSTS[0]: _rtds.FEED, _polybolt.HOSTS[0]: _polybolt.FEED}
+    return next((feed for host, feed in feeds.items() if host in url), _clob.FEED)
 
 
 FAKE = FakeVenue(
@@ -44,9 +48,9 @@ FAKE = FakeVenue(
     connect=connect,
     respond=respond,
     make_desk=NoDesk,
-    quotas={_clob_rest.QUOTA: Quota(9000, 10.0), **_gamma.QUOTAS},
+    quotas={_clob_rest.QUOTA: Quota(9000, 10.0), **_gamma.QUOTAS, **_data_api.QUOTAS, **_goldsky.QUOTAS},
     refuse=_clob_rest.refuse,
     find_feed=find_feed,
-    stages={_clob.FEED: _clob.ClobStage, _rtds.FEED: _rtds.RtdsStage},
+    stages={_clob.FEED: _clob.ClobStage, _rtds.FEED: _rtds.RtdsStage, _polybolt.FEED: _polybolt.BoltStage},
     methods=("GET", "POST"),
 )
