@@ -33,7 +33,9 @@ def find_schedule(job: Job, settings: Settings) -> str:
 def parse_schedule(schedule: str, key: str) -> CronTrigger:
     """Read five fields of cron, in UTC."""
     try:
-        return CronTrigger.from_crontab(schedule, timezone="UTC")
+        *fields, weekday = schedule.split()
+        # The library counts days from Monday where cron counts from Sunday: only names mean the same to both.
+        return CronTrigger.from_crontab(" ".join([*fields, _name_days(weekday).lower()]), timezone="UTC")
     except ValueError as error:
         raise ConfigError(f"{key}: {schedule!r} is not five fields of cron ({error}); like `30 3 * * *`") from error
 
@@ -138,13 +140,25 @@ Persistent=true
 WantedBy=timers.target
 """
 
-_DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+
+
+def _name_days(field: str) -> str:
+    """Name the days of cron's fifth field: `1-5` → `Mon,Tue,Wed,Thu,Fri`; 0 and 7 are Sunday."""
+    days: set[int] = set()
+    for item in field.split(","):
+        found = re.fullmatch(r"(?:(\*)|([0-7])(?:-([0-7]))?)(?:/([1-7]))?", item)
+        if not found:
+            return field  # named already, or nonsense, which the library refuses
+        first, last = (0, 6) if found[1] else (int(found[2]), int(found[3] or found[2]))
+        days.update(day % 7 for day in range(first, last + 1, int(found[4] or 1)))
+    return "*" if len(days) == 7 else ",".join(_DAYS[day] for day in sorted(days))
 
 
 def translate(schedule: str) -> str:
     """Translate five fields of cron into systemd's calendar: `30 3 * * 1` → `Mon *-*-* 03:30:00 UTC`."""
     minute, hour, day, month, weekday = schedule.split()
-    days = "" if weekday == "*" else re.sub(r"\d", lambda found: _DAYS[int(found[0])], weekday).replace("-", "..") + " "
+    days = "" if weekday == "*" else _name_days(weekday) + " "
     return f"{days}*-{_pad(month)}-{_pad(day)} {_pad(hour)}:{_pad(minute)}:00 UTC"
 
 

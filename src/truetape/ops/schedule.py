@@ -1,0 +1,105 @@
+"""Run jobs when they are due; what was missed is run or written down, never forgotten."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from truetape import clock
+from truetape.config import JobSettings, Settings
+from truetape.ops.cron import list_scheduled, parse_schedule
+from truetape.ops.history import open_history
+from truetape.ops.job import Job
+
+Launch = Callable[[Job, datetime], Awaitable[None]]
+"""(job, when it was due) → runs it; must not raise."""
+
+DUE_MAX = 100_000
+"""Runs of one job that may have been missed: a minute's job over two months."""
+NICENESS = 10
+"""Jobs give way to the recorder."""
+
+
+async def keep_schedule(settings: Settings, launch: Launch) -> None:
+    """Launch jobs when they are due, one at a time, until cancelled."""
+    turn = asyncio.Lock()
+    async with asyncio.TaskGroup() as group:
+        for job, schedule in list_scheduled(settings):
+            group.create_task(_keep_job(settings, job, schedule, launch, turn))
+
+
+async def _keep_job(settings: Settings, job: Job, schedule: str, launch: Launch, turn: asyncio.Lock) -> None:
+    trigger = parse_schedule(schedule, f"jobs.{job.name}.at")
+    while True:
+        due_at = catch_up(settings, job, schedule)
+        if due_at is not None:
+            async with turn:
+                await launch(job, due_at)
+            continue
+        now = _now()
+        next_at = trigger.get_next_fire_time(None, now)
+        if next_at is None:
+            return  # a date that never comes again
+        # Never longer than a minute: the machine may sleep meanwhile, and its clock may step.
+        await asyncio.sleep(min(max((next_at - now).total_seconds(), 0.001), 60.0))
+
+
+def catch_up(settings: Settings, job: Job, schedule: str) -> datetime | None:
+    """Return the newest time at which the job was due and did not run; write down what was missed before it.
+
+    A job that never ran counts from now on.
+    """
+    rule = settings.jobs.get(job.name, JobSettings()).missed
+    with open_history(Path(settings.ops.state)) as history:
+        known = history.find_last_due(job.name)
+        if known is None:
+            known = _now().replace(second=0, microsecond=0) - timedelta(minutes=1)
+        due = list(_list_due(schedule, job, known, _now()))
+        is_late = bool(due) and _now() - due[-1] > LATE
+        run = due.pop() if due and not (rule == "skip" and is_late) else None
+        for at in due:
+            history.miss(job.name, at)
+        return run
+
+
+LATE = timedelta(minutes=5)
+"""A run that begins later than this was missed, where the settings say to skip such ones."""
+
+
+def _list_due(schedule: str, job: Job, after: datetime, until: datetime) -> Iterator[datetime]:
+    trigger = parse_schedule(schedule, f"jobs.{job.name}.at")
+    at = after
+    for _ in range(DUE_MAX):
+        found = trigger.get_next_fire_time(at, at + timedelta(microseconds=1))
+        if found is None or found > until:
+            return
+        at = found
+        yield at
+
+
+async def launch_process(config: Path, say: Callable[[str], None], job: Job, due_at: datetime) -> None:
+    """Run a job in a process of its own, at lower priority."""
+    command = [sys.executable, "-m", "truetape.cli", "jobs", "run", job.name, "--config", str(config),
+               "--due", f"{due_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=_give_way
+    )
+    try:
+        output, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
+    lines = output.decode(errors="replace").strip().splitlines()
+    state = "done" if process.returncode == 0 else f"failed (exit code {process.returncode})"
+    say(f"job {job.name} {state}" + (f": {lines[-1]}" if lines else ""))
+
+
+def _give_way() -> None:
+    os.nice(NICENESS)
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
