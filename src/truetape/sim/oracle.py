@@ -54,7 +54,7 @@ class Oracle:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._block: Callable[[str, int], tuple[int, ...]] = lru_cache(256)(self._walk_block)
+        self._block: Callable[[str, int], tuple[int, ...]] = lru_cache(512)(self._walk_block)
         self._average: Callable[[str, int, int], int] = lru_cache(4096)(self._compute_average)
 
     def price(self, asset: str, second: int) -> int:

@@ -5,7 +5,7 @@ strikes and settlements come from `Oracle`, trades and holdings from `Crowd`, bo
 scripted oddities of markets: late, disputed, split, of another protocol, or with seconds of the oracle missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -31,6 +31,7 @@ Rule = Literal["spot", "twap", "exchange"]
 State = Literal["listed", "open", "ended", "proposed", "disputed", "resolved"]
 _ID_STEP = 64
 _KNOWN_MAX = 50_000
+_DAYS_MAX = 12
 
 
 class Quirk(msgspec.Struct, frozen=True):
@@ -131,8 +132,10 @@ class Prediction:
         self.seed, self.quirks, self.v2_every = seed, quirks, v2_every
         self.oracle = Oracle(seed)
         self._known: dict[str, Market] = {}
-        self._by_token: dict[str, tuple[Market, int]] = {}
-        self._by_condition: dict[str, Market] = {}
+        self._places: dict[str, tuple[str, str, int]] = {}
+        """Slug, token or condition → asset, series and opening of its market."""
+        self._learned: dict[int, None] = {}
+        """Days whose markets' names are in `_places`."""
 
     # markets
 
@@ -147,10 +150,7 @@ class Prediction:
     def find_slug(self, slug: str, at_s: float | None = None) -> Market | None:
         """Return a market by its slug; those named in words are only found within two days of an instant."""
         found = self._known.get(slug) or self._search(slug)
-        if found is None and at_s is not None and "-up-or-down-" in slug:
-            self._learn_around(at_s)
-            found = self._known.get(slug)
-        return found
+        return self._find_place(slug, at_s) if found is None and at_s is not None else found
 
     def find_number(self, number: int) -> Market | None:
         """Return a market by the id that Gamma gives it."""
@@ -163,19 +163,12 @@ class Prediction:
 
     def find_token(self, token: str, at_s: float) -> tuple[Market, int] | None:
         """Return (market, 0 for Up or 1 for Down) of a token of a market that lived within two days of an instant."""
-        found = self._by_token.get(token)
-        if found is None:
-            self._learn_around(at_s)
-            found = self._by_token.get(token)
-        return found
+        market = self._find_place(token, at_s)
+        return None if market is None else (market, market.tokens.index(token))
 
     def find_condition(self, condition: str, at_s: float) -> Market | None:
         """Return a market by its condition (or the frames' market field), within two days of an instant."""
-        found = self._by_condition.get(condition)
-        if found is None:
-            self._learn_around(at_s)
-            found = self._by_condition.get(condition)
-        return found
+        return self._find_place(condition, at_s)
 
     def list_markets(
         self,
@@ -185,12 +178,8 @@ class Prediction:
         series: tuple[str, ...] = tuple(SERIES),
     ) -> Iterator[Market]:
         """List the markets whose windows begin from one instant to before another, by time within each series."""
-        for one in series:
-            opens_s = find_opening(one, from_s)
-            while opens_s < to_s:
-                if opens_s >= from_s:
-                    yield from (self._make(asset, one, opens_s) for asset in assets)
-                opens_s = find_opening(one, opens_s + SERIES[one] * 1.5)
+        for place in _list_places(from_s, to_s, assets, series):
+            yield self._make(*place)
 
     # the oracle as venues tell it
 
@@ -226,10 +215,28 @@ class Prediction:
             )
         return None
 
-    def _learn_around(self, at_s: float) -> None:
-        """Make all markets of the days around, so that they are found by their ids."""
-        for _ in self.list_markets(at_s - 2 * LISTED_AHEAD_S, at_s + 2 * LISTED_AHEAD_S):
-            pass
+    def _find_place(self, name: str, at_s: float) -> Market | None:
+        """Find a market by what its ids are made of: names are learned by the day, for ids cannot be read back."""
+        if name not in self._places:
+            today = int(at_s // LISTED_AHEAD_S)
+            for day in range(today - 2, today + 3):
+                if day not in self._learned:
+                    self._learn(day)
+        place = self._places.get(name)
+        return None if place is None else self._make(*place)
+
+    def _learn(self, day: int) -> None:
+        self._learned[day] = None
+        for asset, series, opens_s in _list_places(day * LISTED_AHEAD_S, (day + 1) * LISTED_AHEAD_S, ASSETS, SERIES):
+            slug = name_slug(asset, series, opens_s)
+            quirks = [q for q in self.quirks if q.action == "version" and self._fits(q, asset, series, opens_s)]
+            condition, tokens = self._make_ids(slug, self._choose_version(series, opens_s, quirks))
+            for name in (slug, condition, condition.ljust(66, "0"), *tokens):
+                self._places[name] = asset, series, opens_s
+        if len(self._learned) > _DAYS_MAX:
+            old = next(iter(self._learned))
+            del self._learned[old]
+            self._places = {n: p for n, p in self._places.items() if p[2] // LISTED_AHEAD_S != old}
 
     def _fits(self, quirk: Quirk, asset: str, series: str, opens_s: int) -> bool:
         number = opens_s // SERIES[series]
@@ -240,18 +247,9 @@ class Prediction:
         market = self._known.get(slug)
         if market is None:
             market = self._known[slug] = self._build(slug, asset, series, opens_s)
-            for index, token in enumerate(market.tokens):
-                self._by_token[token] = market, index
-            self._by_condition[market.condition] = self._by_condition[market.market_field] = market
             if len(self._known) > _KNOWN_MAX:
-                self._forget(self._known.pop(next(iter(self._known))))
+                del self._known[next(iter(self._known))]
         return market
-
-    def _forget(self, market: Market) -> None:
-        for token in market.tokens:
-            del self._by_token[token]
-        self._by_condition.pop(market.condition, None)
-        self._by_condition.pop(market.market_field, None)
 
     def _build(self, slug: str, asset: str, series: str, opens_s: int) -> Market:
         quirks = [q for q in self.quirks if self._fits(q, asset, series, opens_s)]
@@ -289,6 +287,17 @@ class Prediction:
 
     def _digest(self, slug: str, what: str) -> str:
         return "0x" + sha256(f"{self.seed}/{slug}/{what}".encode()).hexdigest()
+
+
+def _list_places(
+    from_s: float, to_s: float, assets: Iterable[str], series: Iterable[str]
+) -> Iterator[tuple[str, str, int]]:
+    for one in series:
+        opens_s = find_opening(one, from_s)
+        while opens_s < to_s:
+            if opens_s >= from_s:
+                yield from ((asset, one, opens_s) for asset in assets)
+            opens_s = find_opening(one, opens_s + SERIES[one] * 1.5)
 
 
 def choose_rule(series: str, opens_s: int) -> tuple[Rule, int]:
