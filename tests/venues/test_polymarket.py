@@ -535,6 +535,16 @@ def test_a_resolved_market_of_the_socket_is_no_label() -> None:
     assert (row["is_resolved"], row["winner"], row["status"], row["source"]) == (False, "Up", "resolved", "clob_socket")
 
 
+def test_a_resolved_market_that_is_known_is_asked_for_at_once() -> None:
+    resolved = {"event_type": "market_resolved", "id": "1", "market": MARKET, "timestamp": "9", "winning_outcome": "Up"}
+    market = {"conditionId": MARKET, "slug": "m", "outcomes": '["Up"]', "clobTokenIds": '["11"]'}
+    event = json.dumps({"slug": "e", "markets": [market]}).encode()
+    frames = [Recorded("connect", "line", CLOB_URL.encode(), 5), Recorded("http", f"{GAMMA}/events/slug/e", event, 6)]
+    told = Recorded("text", "line", json.dumps(resolved).encode(), 7)
+    (wish,) = replay_frames("polymarket", [*frames, told, told]).rows.wishes
+    assert (wish.venue, getattr(wish, "url", "")) == ("polymarket", f"{GAMMA}/events/slug/e")
+
+
 def test_pongs_are_control() -> None:
     done = play(b"PONG", [])
     assert (done.data, done.control) == (0, 2)

@@ -10,7 +10,7 @@ import msgspec
 from truetape import clock
 from truetape.collect.gate import Gate
 from truetape.collect.leg import Leg, make_hooks
-from truetape.collect.plan import ConnectionPlan
+from truetape.collect.plan import ConnectionPlan, StreamPlan
 from truetape.collect.recorder import Recorder, Row
 from truetape.collect.retry import Decide, GiveUp, decide
 from truetape.collect.socket import Cause, Ending, SocketOptions, open_socket
@@ -82,7 +82,7 @@ class Connection:
 
         A feed that refuses our key ends alone, with an event: the venue's others go on.
         """
-        self._note_plan()
+        self._note_plan(self.plan.streams)
         try:
             async with asyncio.TaskGroup() as group:
                 leg = await self._connect(group)
@@ -98,9 +98,10 @@ class Connection:
 
     async def revise(self, plan: ConnectionPlan) -> None:
         """Take a new plan for the same lane: what it adds is subscribed, what it lacks is not any more."""
+        known = set(self.plan.streams)
         is_same = self.plan.topics == plan.topics
         self.plan = plan
-        self._note_plan()
+        self._note_plan([stream for stream in plan.streams if stream not in known])
         if self._venue.name_url is not None and plan.topics and not is_same:
             self._wished.set()  # the address subscribes: another one must take over
         for leg in list(self._legs):
@@ -286,9 +287,12 @@ class Connection:
         self._attempts = 0
         return new
 
-    def _note_plan(self) -> None:
-        streams = [msgspec.structs.asdict(stream) for stream in self.plan.streams]
-        self._recorder.note(self._lane_source, "planned", streams=streams)
+    def _note_plan(self, new: Sequence[StreamPlan]) -> None:
+        """Say what is to come that nobody spoke of before."""
+        if new:
+            self._recorder.note(
+                self._lane_source, "planned", streams=[msgspec.structs.asdict(stream) for stream in new]
+            )
 
     def _lifetime_s(self) -> float:
         """Return after how long to replace a connection: somewhat before the venue would, not all at once."""

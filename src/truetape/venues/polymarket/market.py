@@ -7,8 +7,10 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
+from truetape.events.wish import Fetch
 from truetape.venues.polymarket.desk import Desk
 from truetape.venues.polymarket.naming import CLOB, NAME, name_outcome
+from truetape.venues.polymarket.window import name_event_url
 
 At = tuple[int | None, int, int]
 """(exchange time in us, received_ns, tape offset)."""
@@ -152,12 +154,14 @@ def _note_resolution(desk: Desk, m: Market, at: At) -> None:
     note_resolution(desk, m.condition, at, said)
 
 
-def note_resolution(desk: Desk, condition: str, at: At, said: list[Any]) -> None:
+def note_resolution(desk: Desk, condition: str, at: At, said: list[Any]) -> bool:
     """Write a resolution row when the source says something new; `said` is the kind's columns after the condition."""
     slug, source = said[0], said[1]
-    if desk.is_news("resolutions", f"{source} {condition}", said):
+    is_news = desk.is_news("resolutions", f"{source} {condition}", said)
+    if is_news:
         index = desk.find_named("resolution", slug or condition, condition)
         desk.scribe.plain("resolution").append((index, *at, condition, *said))
+    return is_news
 
 
 def note_tick(desk: Desk, token: str, tick: float, received_ns: int, offset: int) -> None:
@@ -216,4 +220,7 @@ def note_resolved(desk: Desk, said: Resolved, at: At) -> None:
     known = desk.recall("markets").get(said.market)
     slug = said.slug or (known[0] if known else None)
     own = [slug, "clob_socket", "resolved", False, said.winning_outcome, None, None, None, None, None]
-    note_resolution(desk, said.market, at, own)
+    is_news = note_resolution(desk, said.market, at, own)
+    if is_news and known:  # its event, which has the payouts, is worth asking for now
+        url = name_event_url(known[4] or known[0])
+        desk.scribe.rows.wishes.append(Fetch(NAME, CLOB, url, "the socket says that it is resolved"))
