@@ -82,6 +82,7 @@ def test_a_tape_without_rosters_and_no_tape_tell_nothing(tmp_path: Path) -> None
     folder = tmp_path / "tape"
     assert read_followed(Settings(tape=str(folder), venues={"polymarket": SETTINGS})) == {}
     writer = Writer(folder)
+    assert read(folder) == {}
     writer.note("opened")
     writer.close()
     assert read(folder) == {}

@@ -53,7 +53,7 @@ def read_rosters(reader: TapeReader, firsts: list[int], venues: list[str]) -> di
     """Return what each venue's last roster held, as later steps changed it; firsts: where segments begin, ascending."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     later: dict[str, list[dict[str, Any]]] = {venue: [] for venue in venues}
-    ends = [*firsts[1:], reader.end]
+    ends = [*firsts[1:], *([reader.end] if firsts else [])]
     for first, end in list(zip(firsts, ends, strict=True))[: -SEGMENTS_MAX - 1 : -1]:
         missing = [venue for venue in venues if venue not in found]
         if not missing:
