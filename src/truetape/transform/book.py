@@ -50,15 +50,17 @@ class BookSeconds(NamedTuple):
     """When the book was last changed, 0 before its first whole picture: until then nothing is known of it."""
 
 
-def summarise_book(changes: Changes, opens_us: int, seconds: int, large_min: float) -> BookSeconds:
+def summarise_book(
+    changes: Changes, opens_us: int, seconds: int, large_min: float, *, block_s: int = BLOCK_S
+) -> BookSeconds:
     """Give the book as known at `seconds` seconds from `opens_us` on: what was available by then, and nothing later."""
     place = np.maximum(-((opens_us - changes.available_us) // 1_000_000), 0)
     prices, level = np.unique(changes.price, return_inverse=True)
     level = np.where(changes.is_bid, level, level + len(prices))
     out = BookSeconds(*(np.full(seconds, np.nan) for _ in range(4)), *(np.zeros(seconds, np.int64) for _ in range(2)))
     state, heard, is_known = np.zeros(2 * len(prices)), 0, False
-    for begin in range(0, seconds, BLOCK_S):
-        length = min(BLOCK_S, seconds - begin)
+    for begin in range(0, seconds, block_s):
+        length = min(block_s, seconds - begin)
         low, high = (int(bound) for bound in np.searchsorted(place, [begin, begin + length]))
         part = changes.cut(low, high)
         table, known = _fill(part, place[low:high] - begin, level[low:high], (length, len(state)), state, is_known)
