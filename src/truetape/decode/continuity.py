@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from truetape.decode.book import Book
 from truetape.decode.gaps import Ledger
+from truetape.decode.observation import follows_on, is_older, take_observation
 from truetape.decode.seals import Seals
 from truetape.decode.state import (
     BUFFER_SYNCED_MAX,
@@ -116,9 +117,31 @@ class Continuity:
         self._plain_done.clear()
 
     def _settle_plain(self, kind: str, plain: list[PlainRow]) -> None:
-        for row in plain[self._plain_done.get(kind, 0) :]:
-            self._see(self._find_state(row[0], (row[2], row[3])), row)
+        start, dropped = self._plain_done.get(kind, 0), []
+        for position, row in enumerate(plain[start:], start):
+            state = self._find_state(row[0], (row[2], row[3]))
+            if kind != "oracle_price":
+                self._see(state, row)
+            elif not self._observe(state, row):
+                dropped.append(position)
+        self._drop(kind, plain, dropped)
         self._plain_done[kind] = len(plain)
+
+    def _observe(self, state: StreamState, row: PlainRow) -> bool:
+        """Take an oracle's observation; false when it is a repeat."""
+        observed = state.observed
+        if state.gap and _is_other_epoch(state, row[2]):
+            observed.clear()
+        is_old = bool(state.gap) and is_older(observed, row[1])
+        is_whole = bool(state.gap) and follows_on(observed, row[1])
+        if not take_observation(observed, row):
+            return False
+        if is_old:  # history of before the gap does not end it
+            return True
+        if is_whole:
+            self._close(state, row, {"proof": "observations go on second by second"}, "repaired", missing=0)
+        self._see(state, row)
+        return True
 
     # -- trades -------------------------------------------------------------------------------------------
 

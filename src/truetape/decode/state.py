@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from truetape.decode.book import Book
+from truetape.decode.observation import Observation
 from truetape.decode.sealed import SealedBook
 from truetape.venues import Venue
 from truetape.venues._contract import Continuity
@@ -65,8 +66,8 @@ class StreamState(msgspec.Struct):
     book: Book | None = None
     sealed: SealedBook | None = None
     """The book of a stream whose rows are sealed; `book` is for all others."""
-    observed: dict[int, list[float]] = {}
-    """An oracle's newest observations: time in us → prices stored for it, negative where digits were exact."""
+    observed: dict[int, list[Observation]] = {}
+    """An oracle's newest observations: time in us → what was told of it."""
     gap: str = ""
     """gap_id of the open gap."""
     gap_from_ns: int = 0
