@@ -104,7 +104,7 @@ def test_build_and_check_and_report(truetape: Run, made: Path, tmp_path: Path) -
     truetape("deliver", "--tape", made / "tape", "--sink", "lake:own")
     built = truetape("build", "--lake", "own", "--interval", "1s", "--json")
     assert built.code == 0
-    (bars,) = built.json
+    (bars,) = [model for model in built.json if model["name"] == "bars"]
     assert (bars["name"], bars["rows"]) == ("bars", 10)
     checked = truetape("check", "--lake", "own", "--json")
     results = {result["name"]: result for result in checked.json["results"]}

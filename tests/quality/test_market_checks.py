@@ -8,7 +8,6 @@ import pytest
 from gold import Spoil, write_gold
 from market_lake import Shape, at, make_row, write_kind, write_market_lake
 
-from truetape.events.schema import KINDS
 from truetape.lake import Lake
 from truetape.quality import CheckResult, run_checks
 
@@ -26,9 +25,12 @@ def check(lake: Path, name: str) -> CheckResult:
 
 
 def prove(lake: Path, **counts: int) -> None:
-    row = {"batches": 100, "proven": 100, "broken": 0, "unjudged": 0} | counts
+    none = dict.fromkeys(("broken", "unjudged", "pictures", "fetched", "confirmed", "mirrored", "mirror_broken"), 0)
+    row = none | {"batches": 100, "proven": 100} | counts
     shape = Shape(duration_s=SECONDS)
-    made = make_row("book_proof", shape, f"{FIRST}:Up", None, shape.start_s + 60.0, **row)
+    made = make_row(
+        "book_proof", shape, f"{FIRST}:Up", None, shape.start_s + 120.0, minute_at=at(shape.start_s + 60), **row
+    )
     made.pop("kind")
     write_kind(lake, "book_proof", [made], f"proof{sorted(counts.items())}")
 
@@ -207,17 +209,12 @@ def test_a_market_never_subscribed_is_found(lake: Path) -> None:
     assert (found.severity, found.symbol, "never received" in found.what) == ("error", SECOND, True)
 
 
-needs_proofs = pytest.mark.skipif("book_proof" not in KINDS, reason="no kind book_proof")
-
-
-@needs_proofs
 def test_proven_books_pass(lake: Path) -> None:
     prove(lake)
     result = check(lake, "books_proven")
     assert (result.verdict, result.examined, result.total) == ("passed", 100, 100)
 
 
-@needs_proofs
 def test_a_broken_book_must_be_declared(lake: Path) -> None:
     prove(lake, proven=97, broken=3)
     (found,) = check(lake, "books_proven").findings
@@ -225,14 +222,20 @@ def test_a_broken_book_must_be_declared(lake: Path) -> None:
     shape = Shape(duration_s=SECONDS)
     gap = make_row(
         "gap", shape, f"{FIRST}:Up", None, shape.start_s + 70.0, gap_id="g", channel="book_change", state="closed",
-        reason="checksum", evidence="{}", from_at=at(shape.start_s + 50), to_at=at(shape.start_s + 70),
+        reason="checksum", evidence="{}", from_at=at(shape.start_s + 65), to_at=at(shape.start_s + 70),
     )  # fmt: skip
     gap.pop("kind")
     write_kind(lake, "gap", [gap], "gap")
     assert check(lake, "books_proven").verdict == "passed"
 
 
-@needs_proofs
 def test_too_many_unjudged_batches_are_told(lake: Path) -> None:
     prove(lake, proven=80, unjudged=20)
     assert [f.what for f in check(lake, "books_proven").findings] == ["20.0% of book batches could not be judged"]
+
+
+def test_books_that_do_not_mirror_each_other_are_told(lake: Path) -> None:
+    prove(lake, mirrored=50, mirror_broken=2)
+    (found,) = check(lake, "books_proven").findings
+    assert (found.severity, found.count) == ("warning", 2)
+    assert found.what == "not the mirror of the other outcome's book, of 50 comparisons"

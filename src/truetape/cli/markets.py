@@ -153,7 +153,8 @@ def _print_truth(market: "Market") -> None:
         else:
             age = (getattr(truth, f"{name}_age_ms") or 0) / 1000
             source, seen = getattr(truth, f"{name}_source"), getattr(truth, f"{name}_observed_at")
-            text = f"{value:,.10g}, {source} at {_show_time(seen)} ({age:g} s from the boundary)"
+            where = f"{abs(age):g} s {'before' if age > 0 else 'after'} the boundary" if age else "at the boundary"
+            text = f"{value:,.10g}, {source} at {_show_time(seen)} ({where})"
         _print_fact(name, text + (f"; {theirs} {venue_price:,.10g}" if venue_price is not None else ""))
     if truth.next_strike is not None:
         _print_fact("next strike", f"{truth.next_strike:,.10g}")

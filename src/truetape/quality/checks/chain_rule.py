@@ -7,7 +7,7 @@ from truetape.quality.market import has_table
 
 _QUERY = """
     select now.venue, now.market_id, now.ends_at, after.market_id as next_id, now.settlement, now.venue_final,
-        now.next_strike, coalesce(now.settlement_age_ms, 0) + coalesce(after.strike_age_ms, 0) as age_ms,
+        now.next_strike, abs(coalesce(now.settlement_age_ms, 0)) + abs(coalesce(after.strike_age_ms, 0)) as age_ms,
         after.strike, after.venue_strike
     from truth as now join truth as after
         on after.venue = now.venue and after.asset = now.asset and after.series is not distinct from now.series

@@ -33,7 +33,7 @@ def _compare(row: dict[str, Any], ours: str, theirs: str, name: str, at: str) ->
     apart_bps = abs(row[ours] / row[theirs] - 1) * 10_000 if row[theirs] else float("inf")
     if apart_bps <= LIMITS.price_difference_bps_max:
         return []
-    age_ms = row[f"{ours}_age_ms"] or 0
+    age_ms = abs(row[f"{ours}_age_ms"] or 0)
     aged = f", observed {age_ms / 1000:g} s from the boundary" if age_ms else ""
     what = f"{ours} {row[ours]} is {apart_bps:.3g} bps from the venue's {name} {row[theirs]}{aged}"
     # Another second's price may differ; the boundary's own may not.
