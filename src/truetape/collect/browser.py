@@ -14,7 +14,7 @@ import msgspec
 from truetape import clock
 from truetape.collect.connection import find_first
 from truetape.collect.http import HEADERS_KEPT, HttpOptions
-from truetape.collect.poll import describe
+from truetape.collect.poll import choose_subjects, describe
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import GiveUp
 from truetape.collect.status import ConnectionStatus, State
@@ -59,11 +59,7 @@ class BrowserReader:
         self._recorder = recorder
         self._source = recorder.register(Source(venue.name, page.feed, self.name))
         self._options = options or HttpOptions()
-        subjects = page.list_subjects(settings.instruments)
-        if not subjects:
-            wanted = ", ".join(settings.instruments)
-            raise ConfigError(f"venues.{venue.name}.instruments: {wanted}: {page.name} has none of these")
-        self._views = {subject: PageView(self, subject) for subject in subjects}
+        self._views = {subject: PageView(self, subject) for subject in choose_subjects(venue, settings, page)}
         self._state: State = "connecting"
         self._reason = ""
         self._frames = self._bytes = 0

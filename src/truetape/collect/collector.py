@@ -14,8 +14,10 @@ import msgspec
 from truetape import clock
 from truetape.collect.connection import Tuning
 from truetape.collect.http import HttpOptions
+from truetape.collect.key import leave_out_keyless, load_key
 from truetape.collect.memory import Followed, make_markets
 from truetape.collect.plan import ConnectionPlan, check_venue
+from truetape.collect.polled import check_polled
 from truetape.collect.recorder import Recorder
 from truetape.collect.status import CollectorStatus, VenueStatus
 from truetape.collect.venue import VenueCollector, explain_bug
@@ -109,9 +111,10 @@ class Collector:
         """Return how everything is doing."""
         return CollectorStatus(
             venues=tuple(
-                VenueStatus(name, part.state, part.reason, part.gate.banned_s) for name, part in self._venues.items()
+                VenueStatus(name, part.state, part.reason or "; ".join(part.left_out), part.gate.banned_s)
+                for name, part in self._venues.items()
             ),
-            connections=tuple(c.status() for part in self._venues.values() for c in part.connections),
+            connections=tuple(c.status() for part in self._venues.values() for c in (*part.connections, *part.polled)),
             recorder=self._recorder.status(),
             wishes_dropped=self._wishes_dropped,
         )
@@ -193,12 +196,14 @@ def find_error(errors: BaseExceptionGroup[Any]) -> Fatal:
 
 
 def load_venues(settings: Settings) -> dict[str, Venue]:
-    """Load the venues of the settings and refuse channels and markets they do not have."""
+    """Load the venues of the settings and refuse channels and markets they do not have, or that need a missing key."""
     if not settings.venues:
         raise ConfigError("venues: empty; name at least one venue to record")
     venues = {name: load_venue(name) for name in settings.venues}
     for name, venue in venues.items():
-        check_venue(venue, settings.venues[name])
+        chosen = settings.venues[name]
+        check_venue(venue, chosen)
+        check_polled(leave_out_keyless(venue, chosen, load_key(venue))[0], chosen)
     return venues
 
 

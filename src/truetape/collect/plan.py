@@ -10,7 +10,7 @@ import msgspec
 from truetape.config import VenueSettings
 from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
-from truetape.venues._contract import Discovery, Feed, Listing, Venue, Wanted
+from truetape.venues._contract import BrowserPage, Discovery, Feed, Listing, Poll, Venue, Wanted
 
 
 class StreamPlan(msgspec.Struct, frozen=True):
@@ -39,16 +39,23 @@ def live_feeds(venue: Venue) -> tuple[Feed, ...]:
 def check_venue(venue: Venue, settings: VenueSettings) -> None:
     """Refuse channels and markets that the venue does not have; ConfigError says which it has."""
     feeds = live_feeds(venue)
-    _check(f"venues.{venue.name}.markets", settings.markets, sorted({feed.market for feed in feeds}))
+    parts: list[Feed | Poll | BrowserPage] = [*feeds, *venue.polls, *venue.pages]
+    _check(f"venues.{venue.name}.markets", settings.markets, sorted({part.market for part in parts}))
     markets = _choose_markets(venue, settings)
-    chosen = [feed for feed in feeds if feed.market in markets]
-    _check(f"venues.{venue.name}.channels", settings.channels, sorted({c for feed in chosen for c in feed.channels}))
+    chosen = [part for part in parts if part.market in markets]
+    _check(f"venues.{venue.name}.channels", settings.channels, sorted({c for part in chosen for c in part.channels}))
     discovery = venue.discovery
     _check(f"venues.{venue.name}.series", settings.series, discovery.series if discovery else ())
     assets = [asset.upper() for asset in settings.assets]
     _check(f"venues.{venue.name}.assets", assets, discovery.assets if discovery else ())
     if discovery is None and make_wanted(settings).is_generic:
         raise ConfigError(f"venues.{venue.name}.filters: {venue.title} has no prediction markets to choose from")
+
+
+def is_subscribing(venue: Venue, settings: VenueSettings) -> bool:
+    """Tell whether the settings want something of a feed, and not only what is polled."""
+    markets, channels = _choose_markets(venue, settings), set(settings.channels)
+    return any(feed.market in markets and channels & set(feed.channels) for feed in live_feeds(venue))
 
 
 def make_wanted(settings: VenueSettings) -> Wanted:
@@ -200,7 +207,7 @@ def batch_topics(venue: Venue, feed: Feed, topics: Sequence[str]) -> list[tuple[
 
 
 def _choose_markets(venue: Venue, settings: VenueSettings) -> set[str]:
-    return set(settings.markets or venue.default_markets or [feed.market for feed in venue.feeds])
+    return set(settings.markets or venue.default_markets or [part.market for part in venue.feeds or venue.polls])
 
 
 def _choose_listed(venue: Venue, settings: VenueSettings) -> set[str]:

@@ -17,7 +17,7 @@ from truetape.collect.status import ConnectionStatus, State
 from truetape.config import VenueSettings
 from truetape.errors import ConfigError, DecodeError, Fatal, RateLimited, Refused, Transient
 from truetape.tape.frame import Source
-from truetape.venues._contract import Ask, Followed, Poll, Round, Told, Venue
+from truetape.venues._contract import Ask, BrowserPage, Followed, Poll, Round, Told, Venue
 
 FindMarkets = Callable[[int], Sequence[Followed]]
 """(now in microseconds) → the markets that are followed."""
@@ -60,11 +60,7 @@ class Poller:
         self._http = Http(venue, settings.url, recorder, self.gate, options, name=poll.name)
         self._decide = (options or HttpOptions()).decide
         self._find_markets = find_markets
-        subjects = poll.list_subjects(settings.instruments)
-        if not subjects:
-            wanted = ", ".join(settings.instruments)
-            raise ConfigError(f"venues.{venue.name}.instruments: {wanted}: {poll.name} has none of these")
-        self._schedules = [Schedule(self, subject) for subject in subjects]
+        self._schedules = [Schedule(self, subject) for subject in choose_subjects(venue, settings, poll)]
         self._state: State = "connecting"
         self._reason = ""
         self._answers = self._bytes = 0
@@ -299,6 +295,15 @@ class Schedule:
             self._poller.note("poll_recovered", self._subject, failures=self.failures)
         self.failures = 0
         self._poller.judge("")
+
+
+def choose_subjects(venue: Venue, settings: VenueSettings, part: Poll | BrowserPage) -> Sequence[str]:
+    """Return what has a schedule, or a page, of its own; ConfigError when that is nothing."""
+    subjects = part.list_subjects(settings.instruments)
+    if not subjects:
+        wanted = ", ".join(settings.instruments)
+        raise ConfigError(f"venues.{venue.name}.instruments: {wanted}: {part.name} has none of these")
+    return subjects
 
 
 def describe(streams: Iterable[Told]) -> list[dict[str, str]]:

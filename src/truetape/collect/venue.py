@@ -10,6 +10,7 @@ import msgspec
 from truetape.collect.connection import Connection, Tuning
 from truetape.collect.gate import Gate
 from truetape.collect.http import Ask, Http, HttpOptions
+from truetape.collect.key import leave_out_keyless, load_key
 from truetape.collect.market import Market
 from truetape.collect.orchestrator import Orchestrator
 from truetape.collect.plan import (
@@ -18,9 +19,11 @@ from truetape.collect.plan import (
     choose_instruments,
     choose_listings,
     find_discovery,
+    is_subscribing,
     plan_connections,
     revise_connections,
 )
+from truetape.collect.polled import group_outcomes, make_polled
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import GiveUp
 from truetape.collect.status import State
@@ -29,7 +32,7 @@ from truetape.errors import Fatal, Transient, TruetapeError, VenueUnreachable
 from truetape.events.instrument import Instrument
 from truetape.events.wish import Fetch
 from truetape.tape.frame import Source
-from truetape.venues._contract import Listing, Venue
+from truetape.venues._contract import Followed, Listing, Venue
 
 FETCHES_MAX = 1000
 """Fetches of one venue waiting; more are dropped, and an event says so."""
@@ -55,9 +58,15 @@ class VenueCollector:
         *,
         followed: Sequence[Market] = (),
     ):
+        key = load_key(venue)
+        venue, self.left_out = leave_out_keyless(venue, settings, key)
+        """Lines on what is not recorded, for want of a key."""
         self.venue = venue
-        self.gate = Gate(venue)
+        self.gate = Gate(venue, key)
         self.http = Http(venue, settings.url, recorder, self.gate, http)
+        list_followed = self._list_followed
+        self.polled = make_polled(venue, settings, recorder, key=key, options=http, list_followed=list_followed)
+        self._outcomes: tuple[Followed, ...] = ()
         self.state: State = "listing"
         self.reason = ""
         self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(FETCHES_MAX)
@@ -82,7 +91,11 @@ class VenueCollector:
     async def plan(self) -> tuple[ConnectionPlan, ...] | Fatal:
         """Fetch the listings and plan connections; what cannot be helped is returned, not raised."""
         try:
-            return await think(partial(make_plans, self.venue, self._settings, await self._list_all()))
+            listed = await self._list_all()
+            self._outcomes = group_outcomes(self._settings, listed)
+            if not is_subscribing(self.venue, self._settings):
+                return ()
+            return await think(partial(make_plans, self.venue, self._settings, listed))
         except Fatal as error:
             return error
         except Exception as error:  # noqa: BLE001 - supervisor: one venue's bug must not stop the others
@@ -91,12 +104,17 @@ class VenueCollector:
     async def run(self, plans: tuple[ConnectionPlan, ...]) -> None:
         """Hold the planned connections and fetch what is wished, until cancelled; raises Fatal when refused."""
         self.state, self.reason = "open", ""
+        for line in self.left_out:
+            self._note("left_out", line)
         async with asyncio.TaskGroup() as group:
+            for polled in self.polled:
+                group.create_task(polled.run())
             for plan in plans:
                 self._hold(group, plan)
             for _ in range(FETCHERS):
                 group.create_task(self._fetch_always())
-            group.create_task(self._relist_always(group))
+            if is_subscribing(self.venue, self._settings):
+                group.create_task(self._relist_always(group))
             if self.orchestrator is not None:
                 group.create_task(self.orchestrator.run(partial(self._amend, group)))
 
@@ -108,6 +126,9 @@ class VenueCollector:
     def _note(self, event: str, reason: str) -> None:
         source = self._recorder.register(Source(self.venue.name, "", self.venue.name))
         self._recorder.note(source, event, reason=reason)
+
+    def _list_followed(self) -> tuple[Followed, ...]:
+        return self._outcomes if self.orchestrator is None else self.orchestrator.list_followed()
 
     def _hold(self, group: asyncio.TaskGroup, plan: ConnectionPlan) -> None:
         connection = Connection(self.venue, self._settings, plan, self._recorder, self.gate, self._tuning)
