@@ -139,6 +139,31 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tries of one run, when a service is away."""
 
 
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What people hear of, while `truetape run` runs; where it is sent is a secret: `TRUETAPE_ALERT_URLS`."""
+
+    gap_seconds: Positive = 60
+    """A stream in a gap for so long."""
+    stale_seconds: Positive = 900
+    """A stream without a row for so long, gap or not."""
+    quarantined_max: Annotated[int, msgspec.Meta(ge=0)] = 10
+    """More messages than this that do not decode, within a minute."""
+    errors_max: Annotated[int, msgspec.Meta(ge=0)] = 30
+    """More failed requests than this, within a minute."""
+    drifts_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """More changes of a message's form than this, within a minute."""
+    disk_free_bytes_min: Annotated[int, msgspec.Meta(ge=0)] = 5_000_000_000
+    """Less space than this where the tape lies."""
+    behind_frames_max: Count = 5_000_000
+    """Decoding is further behind the tape than this."""
+    group_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30
+    """What goes wrong within this time is told together, and what ends within it again is not told."""
+    repeat_hours: Positive = 6
+    """What stays wrong is told again after this."""
+    messages_per_hour_max: Count = 12
+    """Messages sent at most; the rest waits."""
+
+
 class OpsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a recording is kept running unattended."""
 
@@ -171,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ops: OpsSettings = OpsSettings()
     retention: RetentionSettings = RetentionSettings()
     backup: BackupSettings = BackupSettings()
+    alerts: AlertSettings = AlertSettings()
     jobs: dict[str, JobSettings] = {}
     """Job → when it runs; those not named run as they have it."""
 
@@ -269,6 +295,15 @@ def load_keys(
         if value and value.strip():
             found[name] = value.strip()
     return found
+
+
+def load_alert_urls(environ: Mapping[str, str] | None = None, file: Path = Path(".env")) -> list[str]:
+    """Return the addresses alerts go to, from `TRUETAPE_ALERT_URLS` of the environment or `.env`, parted by spaces."""
+    from dotenv import dotenv_values
+
+    written = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    known = {**written, **(os.environ if environ is None else environ)}
+    return (known.get("TRUETAPE_ALERT_URLS") or "").split()
 
 
 def _read_key_file(variable: str, path: str | None) -> str:

@@ -1,0 +1,129 @@
+"""Messages reach a real web hook; metrics reach a real Prometheus."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from truetape.config import AlertSettings, OpsSettings, Settings
+from truetape.errors import ConfigError
+from truetape.ops.letter import Postman
+from truetape.ops.metrics import HealthServer, find_illness
+from truetape.ops.vital import StreamVital, Vitals
+from truetape.ops.watch import add_surroundings, keep_watch
+
+STREAM = StreamVital("binance", 'BTC"USDT', "trade", 12, 0.5, "", 1, 20.0)
+WELL = Vitals(frames=100, counts={"decoded": 90, "rows.trade": 12}, streams=(STREAM,), connections={"open": 1})
+
+
+async def test_troubles_and_their_end_reach_a_web_hook() -> None:
+    heard: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+
+    async def hear(request: web.Request) -> web.Response:
+        heard.put_nowait(await request.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", hear)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    settings = Settings(alerts=AlertSettings(group_seconds=0, disk_free_bytes_min=0))
+    vitals = [Vitals(troubles=("binance: refused",))]
+    watching = asyncio.create_task(
+        keep_watch(settings, lambda: vitals[0], Postman([f"json://127.0.0.1:{port}/hook"]), lambda message: None)
+    )
+    try:
+        async with asyncio.timeout(20):
+            first = await heard.get()
+            vitals[0] = Vitals()
+            second = await heard.get()
+    finally:
+        watching.cancel()
+        await runner.cleanup()
+    assert first["message"] == "binance: refused"
+    assert second["title"] == "truetape: 1 trouble over"
+
+
+def test_an_address_that_is_none_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Postman(["nonsense-secret"])
+    assert "TRUETAPE_ALERT_URLS: address 1 of 1" in str(refused.value)
+    assert "nonsense-secret" not in str(refused.value)
+
+
+def test_health_has_reasons() -> None:
+    assert find_illness(WELL) == []
+    assert find_illness(Vitals()) == ["no connection is open"]
+
+
+async def test_health_and_metrics_are_served_on_loopback() -> None:
+    vitals = [WELL]
+    async with HealthServer(lambda: vitals[0], 0) as server, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{server.port}"
+        async with session.get(f"{url}/healthz") as answer:
+            assert answer.status == 200
+        async with session.get(f"{url}/metrics") as answer:
+            text = await answer.text()
+        vitals[0] = Vitals()
+        async with session.get(f"{url}/healthz") as answer:
+            assert (answer.status, (await answer.json())["reasons"]) == (503, ["no connection is open"])
+        with pytest.raises(ConfigError, match=r"ops\.health_port: cannot listen"):
+            async with HealthServer(lambda: vitals[0], server.port):
+                pass
+    assert 'truetape_stream_rows_total{channel="trade",symbol="BTC\\"USDT",venue="binance"} 12.0' in text
+    assert "truetape_frames_total 100.0" in text
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None and os.environ.get("CI") != "true", reason="no prometheus here")
+async def test_a_real_prometheus_scrapes_us(tmp_path: Path) -> None:
+    if shutil.which("prometheus") is None:
+        pytest.skip("no prometheus here")
+    async with HealthServer(lambda: WELL, 0) as server, aiohttp.ClientSession() as session:
+        (tmp_path / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: truetape\n    static_configs:\n"
+            f"      - targets: ['127.0.0.1:{server.port}']\n"
+        )
+        port = 40_000 + os.getpid() % 20_000
+        process = subprocess.Popen(  # noqa: ASYNC220 - it only starts
+            ["prometheus", f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'db'}",
+             f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            async with asyncio.timeout(60):
+                found = await ask(session, port, "truetape_stream_rows_total")
+        finally:
+            process.terminate()
+            process.wait()
+    assert found["metric"]["symbol"] == 'BTC"USDT'
+    assert found["value"][1] == "12"
+
+
+async def ask(session: aiohttp.ClientSession, port: int, query: str) -> dict[str, object]:
+    while True:
+        try:
+            async with session.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}) as answer:
+                result = (await answer.json())["data"]["result"]
+                if result:
+                    return result[0]
+        except (aiohttp.ClientError, KeyError):
+            pass
+        await asyncio.sleep(0.2)
+
+
+def test_surroundings_are_the_disk_and_failed_jobs(tmp_path: Path) -> None:
+    from truetape.ops import open_history
+
+    settings = Settings(tape=str(tmp_path / "tape"), ops=OpsSettings(state=str(tmp_path / "state")))
+    with open_history(tmp_path / "state") as history:
+        history.end(history.begin("backup"), "failed", 1, "{}", "no space")
+        history.end(history.begin("check"), "failed", 1, "{}", "once")
+        history.end(history.begin("check"), "done", 1, "{}")
+    found = add_surroundings(Vitals(), settings)
+    assert found.failed_jobs == {"backup": "no space"}
+    assert found.disk_free_bytes > 0
