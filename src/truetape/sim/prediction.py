@@ -268,7 +268,7 @@ class Prediction:
             opens_s // 300 * _ID_STEP + list(SERIES).index(series) * 8 + list(ASSETS).index(asset),
             condition, self._digest(slug, "question"), version, tokens, rule, window_s, strike, settlement,
             "split" if is_split else "Up" if settlement >= strike else "Down",
-            proposed_s, proposed_s + 5 if any(q.action == "dispute" for q in quirks) else None,
+            proposed_s, proposed_s + 45 if any(q.action == "dispute" for q in quirks) else None,
             ends_s + latency_s + held_s, ends_s + 120 + chance % 181, ends_s + SERIES[series] + 60 + chance % 120,
         )  # fmt: skip
 
