@@ -972,7 +972,7 @@ def test_fixtures_of_the_first_data_api_decode(nautilus: Path) -> None:
     first = list_rows(done, "position")[0]
     assert (first["units"], first["amount"], first["average_price"]) == (150_500_000, 150.5, 0.55)
     assert first["coverage"].startswith("an index")
-    assert {done.rows.streams[row[0]].market for row in done.rows.trades} == {"data"}
+    assert {done.rows.streams[row[0]].market for row in done.rows.trades} == {"clob"}
     cut = ask((f"{DATA}/trades", (nautilus / "crate_test_data/data_api_trades_response.json").read_bytes()))
     assert cut.refused == []
 
@@ -993,13 +993,16 @@ def test_trades_of_the_data_api_keep_their_multiplicity_over_pages_and_polls() -
         (url, page(make_trade())),
     )
     ids = [row[5] for row in done.rows.trades]
-    assert ids == [
-        "0xt:0xab:BUY:0.6:2.5:0",
-        "0xt:0xab:SELL:0.6:2.5:0",
-        "0xt:0xab:BUY:0.6:2.5:1",
-        "0xt:0xab:BUY:0.6:2.5:0",
-    ]
+    assert ids == ["0xt:BUY:0.6:2.5:0", "0xt:SELL:0.6:2.5:0", "0xt:BUY:0.6:2.5:1", "0xt:BUY:0.6:2.5:0"]
     assert done.rows.trades[0][1] == 1790000000 * 10**6
+
+
+@pytest.mark.parametrize("asked", ["taker_only=false", "takerOnly=False", "user=0xab"])
+def test_fills_of_wallets_are_told_apart_from_those_of_markets(asked: str) -> None:
+    done = ask((f"{DATA}/v2/trades?condition={MARKET}&{asked}", {"data": [make_trade()]}))
+    (row,) = done.rows.trades
+    assert (row[5], row[10]) == ("0xab:0xt:BUY:0.6:2.5:0", "wallet")
+    assert done.rows.streams[row[0]].market == "data"
 
 
 def test_wallets_of_the_data_api_are_exact_and_empty_answers_are_rows() -> None:

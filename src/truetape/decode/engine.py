@@ -282,7 +282,9 @@ class Engine:
             outcome = "quarantined"
         if kind == FrameKind.EVENT:
             self._forget_handlers(source)
+        self._continuity.is_answer = kind == FrameKind.RESPONSE
         self._settle()
+        self._continuity.is_answer = False
         self._tally[outcome] += 1
 
     def _forget_handlers(self, source: Source) -> None:

@@ -36,7 +36,8 @@ TRADE = Kind(
         _float("contracts", "the number the venue reported, when it counts contracts or quote currency"),
         _text(
             "flag",
-            "what sets this print apart: liquidation, block, combo, insurance, aggregate; null for ordinary trades",
+            "what sets this print apart: liquidation, block, combo, insurance, aggregate, wallet (one wallet's side of a "
+            "trade that may be told elsewhere); null for ordinary trades",
         ),
         _INEXACT,
     ),

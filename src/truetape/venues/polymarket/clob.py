@@ -15,7 +15,7 @@ from truetape.events.number import Moment, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Scribe, Seal
 from truetape.venues._contract import OnMessage
 from truetape.venues.polymarket.desk import Desk, remember
-from truetape.venues.polymarket.identity import Occurrences
+from truetape.venues.polymarket.identity import Occurrences, name_fill
 from truetape.venues.polymarket.market import find_constants, note_new_market, note_resolved, note_tick
 
 Side = Literal["BUY", "SELL"]
@@ -277,7 +277,7 @@ class ClobLine:
         if price is None or size is None:
             raise DecodeError(f"trade of {t.size!r} at {t.price!r}: both must be numbers")
         self.facts.find(t.asset_id, t.market)[Facts.LAST_PRICE] = t.price
-        what = f"{t.transaction_hash or t.timestamp}:{t.side or ''}:{t.price}:{t.size}"
+        what = name_fill(t.transaction_hash or str(t.timestamp), t.side or "", price, size)
         self.scribe.trades.append(
             (
                 self.desk.find("trade", t.asset_id), t.timestamp * 1000, received_ns, offset, None,

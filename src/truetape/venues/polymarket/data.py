@@ -16,9 +16,9 @@ from truetape.errors import DecodeError
 from truetape.events.number import Real, Size
 from truetape.events.rows import Response
 from truetape.venues.polymarket.desk import Desk
-from truetape.venues.polymarket.identity import Occurrences
+from truetape.venues.polymarket.identity import Occurrences, name_fill
 from truetape.venues.polymarket.market import encode_object, note_resolution
-from truetape.venues.polymarket.naming import DATA
+from truetape.venues.polymarket.naming import CLOB, DATA
 from truetape.venues.polymarket.times import read_time
 
 _MICRO = Decimal(1_000_000)
@@ -170,18 +170,32 @@ def _read_trades_v1(desk: Desk, body: bytes, response: Response) -> int:
 
 
 def _note_trades(desk: Desk, trades: list[tuple[str, _Side, float, float, int, str, str]], response: Response) -> int:
-    """Write trades; `side` is the wallet's. The wallet stands in the id, beside the transaction."""
+    """Write trades. Takers' fills of a market are those that the socket tells, and get the same ids in its stream.
+
+    Where makers are told, too, or one wallet only, a row is that wallet's side of a fill: flagged, the wallet in its id.
+    """
     walk, is_first = _name_walk(response.url)
     occurrences = Occurrences(desk, walk, is_new=is_first)
+    is_of_wallets = _tells_wallets(response.url)
     for token, side, price, size, seconds, transaction, wallet in trades:
-        text = occurrences.number(token, f"{transaction}:{wallet.lower()}:{side}:{price!r}:{size!r}")
+        fill = name_fill(transaction, side, price, size)
+        text = occurrences.number(token, f"{wallet.lower()}:{fill}" if is_of_wallets else fill)
+        index = desk.find("trade", token, DATA if is_of_wallets else CLOB)
+        flag = "wallet" if is_of_wallets else None
         desk.scribe.trades.append(
             (
-                desk.find("trade", token, DATA), seconds * 1_000_000, response.received_ns, response.offset,
-                None, text, _SIDES[side], price, size, None, None,
+                index, seconds * 1_000_000, response.received_ns, response.offset, None, text, _SIDES[side], price,
+                size, None, flag,
             )
         )  # fmt: skip
     return len(trades)
+
+
+def _tells_wallets(url: str) -> bool:
+    """Tell whether an answer has other fills than the takers' of a market; takers only is what the service does unasked."""
+    query = parse_qs(urlsplit(url).query)
+    takers = (query.get("taker_only") or query.get("takerOnly") or ["true"])[0]
+    return takers.lower() == "false" or "user" in query
 
 
 Held = tuple[str, str, str | None, Decimal, float | None, float | None, float | None]

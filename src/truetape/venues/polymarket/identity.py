@@ -34,3 +34,8 @@ class Occurrences:
         if len(counts) > FILLS_MAX:
             del counts[next(iter(counts))]
         return f"{what}:{count}"
+
+
+def name_fill(transaction: str, side: str, price: float, size: float) -> str:
+    """Say all that every source says of a fill: the socket in text, the Data API in numbers."""
+    return f"{transaction.lower()}:{side}:{price!r}:{size!r}"
