@@ -81,6 +81,9 @@ class Shape:
     def slug(self, number: int) -> str:
         return f"{self.asset.lower()}-updown-{self.duration_s // 60}m-{self.opens(number)}"
 
+    def condition(self, number: int) -> str:
+        return f"0x{self.asset.encode().hex()}{self.opens(number):056x}"
+
     def has(self, number: int, flaw: str) -> bool:
         return flaw in (self.flaws or {}).get(number, ())
 
@@ -259,7 +262,7 @@ def _list_facts(shape: Shape, number: int) -> Iterator[dict[str, Any]]:
     """A market's metadata and life: listed a day ahead, opened, ended, resolved."""
     slug, opens, ends = shape.slug(number), shape.opens(number), shape.opens(number + 1)
     own = {
-        "slug": slug, "condition": f"0x{opens:064x}", "version": "v1", "question": f"{shape.asset} up or down?",
+        "slug": slug, "condition": shape.condition(number), "version": "v1", "question": f"{shape.asset} up or down?",
         "event_slug": slug, "series": f"{shape.asset.lower()}-up-or-down-{shape.duration_s // 60}m",
         "outcomes": f'{{"Up":"{opens}1","Down":"{opens}2"}}', "opens_at": at(opens), "ends_at": at(ends),
         "resolution_source": f"https://data.chain.link/streams/{shape.stream}",
@@ -307,10 +310,9 @@ def _tell_resolution(
 ) -> dict[str, Any]:
     paid = {"Up": (1.0, 0.0), "Down": (0.0, 1.0), "split": (0.5, 0.5)}.get(winner or "")
     is_final = status == "resolved" and is_resolved
-    opens = shape.opens(number)
     return make_row(
-        "resolution", shape, shape.slug(number), when - 5, when, venue_symbol=f"0x{opens:064x}",
-        condition=f"0x{opens:064x}", slug=shape.slug(number), source=source, status=status, is_resolved=is_final,
+        "resolution", shape, shape.slug(number), when - 5, when, venue_symbol=shape.condition(number),
+        condition=shape.condition(number), slug=shape.slug(number), source=source, status=status, is_resolved=is_final,
         winner=winner if winner != "split" else None,
         payouts=f'{{"Up":{paid[0]},"Down":{paid[1]}}}' if paid and is_final else None,
         strike=shape.find_price(number, 0) if is_final else None,

@@ -95,11 +95,12 @@ _MARKETS = f"""
             when 86400 then 'daily' else duration_s || 's' end as series,
         opens_us, ends_us, names as outcomes, up_name, down_name,
         slug || ':' || up_name as up_symbol, slug || ':' || down_name as down_symbol,
-        min(slug) over (
-            partition by venue, asset, duration_s order by opens_us
-            range between duration_s * 1000000 following and duration_s * 1000000 following
-        ) as next_slug
+        min(slug) over following as next_slug, min(condition) over following as next_condition
     from whole
+    window following as (
+        partition by venue, asset, duration_s order by opens_us
+        range between duration_s * 1000000 following and duration_s * 1000000 following
+    )
     order by venue, slug"""  # noqa: S608  # constants of ours
 
 _NEEDS = f"""
@@ -131,7 +132,7 @@ _FACT_SUMS = """
     union all
     select market.venue, market.slug, 'resolution', count(*)::varchar, bit_xor(fact.content)::varchar
     from market inner join (select venue, condition, hash(*columns(*)) as content from resolution) as fact
-        on fact.venue = market.venue and fact.condition = market.condition group by all
+        on fact.venue = market.venue and (fact.condition = market.condition or fact.condition = market.next_condition) group by all
     union all
     select market.venue, market.slug, 'gap', count(*)::varchar, bit_xor(fact.content)::varchar
     from market inner join (

@@ -32,6 +32,7 @@ _MARKET_COLUMNS = (
     ("up_symbol", "symbol of the one"),
     ("down_symbol", "symbol of the other"),
     ("next_slug", "the market of the same asset and length that opens when this one ends"),
+    ("next_condition", "id of that one's condition"),
     ("is_wanted", "false for those that are there because they follow one that is built"),
     ("is_over", "whether the lake was heard after its end"),
 )
