@@ -124,6 +124,10 @@ class Lines:
         self._said_ns = 0
         self._troubles: set[str] = set()
 
+    def say(self, line: str) -> None:
+        """Log one line of whoever works beside the recorder."""
+        self._log.info(line)
+
     def __enter__(self) -> Self:
         return self
 

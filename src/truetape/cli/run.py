@@ -1,0 +1,23 @@
+"""Record and keep everything going, for months."""
+
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option
+
+
+@click.command("run")
+@config_option
+@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
+def command(config_path: Path, duration: float | None) -> None:
+    """Run the recorder, the jobs when they are due, alerts and the health port; SIGTERM stops in good order."""
+    from truetape import clock
+    from truetape.cli._daemon import Daemon
+    from truetape.cli._live import Lines
+    from truetape.config import load_settings
+
+    settings = load_settings(config_path)
+    with Lines(settings.log) as lines:
+        status = clock.run(Daemon(settings, config_path, lines.show, lines.say).run(duration))
+    lines.summarize(status, settings)
