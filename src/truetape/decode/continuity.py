@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from truetape.decode.book import Book
 from truetape.decode.gaps import Ledger
+from truetape.decode.judge import Judge
 from truetape.decode.observation import follows_on, is_older, take_observation
 from truetape.decode.seals import Seals
 from truetape.decode.state import (
@@ -81,6 +82,7 @@ class Continuity:
         self._adopt = adopt
         self._keep_books = books
         self.states: list[StreamState | None] = []
+        self._judge = Judge(rows, self.states, books=books)
         self.duplicates: dict[str, int] = {}
         self._trades_done = self._quotes_done = self._books_done = 0
         self._plain_done: dict[str, int] = {}
@@ -95,6 +97,8 @@ class Continuity:
 
     def settle(self) -> None:
         """Check everything decoded since the last call."""
+        if self._rows.runs:
+            self._judge.judge(self._trades_done, self._quotes_done, self._books_done)
         # Rows of earlier stretches stay in the lists until they become columns: checked ones are skipped by mark.
         rows = self._rows
         if len(rows.trades) > self._trades_done:
@@ -117,6 +121,10 @@ class Continuity:
     def forget_books(self) -> None:
         """Say that the list of book frames was emptied."""
         self._books_done = 0
+
+    def recall(self) -> None:
+        """Make the states whole, for a checkpoint."""
+        self._judge.recall_all()
 
     def forget_done(self) -> None:
         """Say that the lists were emptied."""
@@ -358,6 +366,7 @@ class Continuity:
                 elif sealed is not row:
                     books[position] = sealed
                 continue
+            self._judge.recall(index, state)
             if row[5] == BOOK_DIFF:
                 keep: BookRow | None = row if self._accept_diff(state, row) else None
             elif row[5] == BOOK_SNAPSHOT:

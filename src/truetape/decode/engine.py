@@ -1,6 +1,7 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,20 +19,28 @@ from truetape.errors import DecodeError, TapeError
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.columns import pack_books, take_tables
 from truetape.events.instrument import Instrument, Stream
-from truetape.events.rows import Numbering, PlainRow, Response, Rows, Scribe
+from truetape.events.rows import Numbering, PlainRow, Response, Rows, Scribe, tell_offset
+from truetape.events.run import Integers, Run, name_kind
 from truetape.events.schema import KINDS
 from truetape.events.wish import Wish
 from truetape.tape import iter_payloads
 from truetape.tape.frame import FrameBatch, FrameKind, Source
 from truetape.venues import list_venues, load_venue
-from truetape.venues._contract import OnMessage, VenueDecoder
+from truetape.venues._contract import Handler, Lane, OnMessage, Read, VenueDecoder
 
 DAY_NS = 86_400 * 10**9
 PACK_FRAMES = 256
 """Book frames whose levels are held as Python objects at once."""
+RUN_FRAMES = 1024
+"""Frames decoded at once, where a venue can."""
+RUN_FRAMES_MIN = 8
+"""Fewer are decoded one by one."""
 HANDLERS_MAX = 4096
 """Connections whose handlers are kept: those of closed ones go anyway."""
 SAMPLED = tuple(kind for kind in KINDS if kind not in {"gap", "connection", "quarantine", "drift"})
+
+
+Sort = Callable[[Sequence[bytes]], list[Lane | None]]
 
 
 class Memory(msgspec.Struct):
@@ -78,6 +87,9 @@ class Engine:
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
+        self._sorters: dict[Source, Sort] = {}
+        self._waiting: list[Run] = []
+        self._samples: list[int] = []
         self._stretch: _Stretch | None = None
 
     @property
@@ -90,25 +102,20 @@ class Engine:
         # hot: bench/decode.py
         if batch.offset < self._offset:
             raise TapeError(f"decoding stands at offset {self._offset}, got a batch that begins at {batch.offset}")
-        data = batch.data
         stretch = self._stretch = _Stretch(batch)
         handlers = self._list_handlers(stretch.sources)
-        metas = data.column("meta")
-        is_other = stretch.is_other
-        is_sample = np.arange(batch.offset, batch.offset + len(data)) % SAMPLE_EVERY == 0
+        data, metas = batch.data, batch.data.column("meta")
+        first_sample = -batch.offset % SAMPLE_EVERY
+        self._samples = list(range(batch.offset + first_sample, batch.offset + len(data), SAMPLE_EVERY))
         begin = 0
-        for stop in np.flatnonzero(is_other | is_sample).tolist():
+        for stop in np.flatnonzero(stretch.is_other).tolist():
             self._take_messages(stretch, handlers, begin, stop)
             begin = stop + 1
             source, at = stretch.sources[stretch.codes[stop]], (stretch.received[stop], batch.offset + stop)
-            if is_other[stop]:
-                self._settle()
-                kind = data.column("kind")[stop].as_py()
-                self._take_other(kind, stretch.payloads[stop], metas[stop].as_py(), source, at)
-                handlers = self._list_handlers(stretch.sources)
-            else:
-                self._take_messages(stretch, handlers, stop, begin)
-                self._sample(source, stretch.payloads[stop], at)
+            self._settle()
+            kind = data.column("kind")[stop].as_py()
+            self._take_other(kind, stretch.payloads[stop], metas[stop].as_py(), source, at)
+            handlers = self._list_handlers(stretch.sources)
         self._take_messages(stretch, handlers, begin, len(data))
         self._settle()
         self._stretch = None
@@ -123,12 +130,14 @@ class Engine:
             self._settle()
             self._lifecycle.meet(stretch.sources[stretch.codes[stop]], stretch.received[stop])
             begin = stop
-        for start in range(begin, end, PACK_FRAMES):
-            if len(self._rows.books) * 2 > PACK_FRAMES:  # before, not after: the newest frame may yet be sampled
+        for start in range(begin, end, RUN_FRAMES):
+            if len(self._rows.books) * 2 > PACK_FRAMES:
                 self._settle()
                 pack_books(self._rows)
                 self._continuity.forget_books()
-            self._take_known(stretch, handlers, start, min(start + PACK_FRAMES, end))
+            self._take_known(stretch, handlers, start, min(start + RUN_FRAMES, end))
+            if self._rows.runs:
+                self._settle()
 
     def _find_strangers(self, stretch: "_Stretch", begin: int, end: int) -> list[int]:
         """Return where connections speak for the first time that never said that they opened."""
@@ -143,49 +152,107 @@ class Engine:
         # hot: bench/decode.py
         if begin == end:
             return
+        lanes = self._sort(stretch, begin, end)
+        if lanes is None:
+            self._take_singly(stretch, handlers, range(begin, end), begin, end)
+            return
+        try:
+            self._waiting = _read_runs(stretch, lanes, begin)
+        except Exception:  # noqa: BLE001 - supervisor: whatever is wrong, only the frames that have it must pay
+            self._take_singly(stretch, handlers, range(begin, end), begin, end)
+            return
+        single = [begin + i for i, lane in enumerate(lanes) if lane is None] if None in lanes else ()
+        self._take_singly(stretch, handlers, single, begin, end)
+
+    def _sort(self, stretch: "_Stretch", begin: int, end: int) -> list[Lane | None] | None:
+        """Return where frames belong that can be decoded by the run; None when there are few."""
+        # hot: bench/decode.py
+        payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
+        if end - begin < RUN_FRAMES_MIN:
+            return None
+        sorters = [self._sorters.get(source) for source in stretch.sources]
+        if len(sorters) == 1:
+            lanes = sorters[0](payloads) if sorters[0] else None
+        else:
+            lanes = self._sort_mixed(sorters, stretch.codes[begin:end], payloads)
+        return lanes if lanes and lanes.count(None) < len(lanes) - RUN_FRAMES_MIN else None
+
+    def _sort_mixed(self, sorters: list[Sort | None], codes: list[int], payloads: list[bytes]) -> list[Lane | None]:
+        own: dict[int, list[int]] = {code: [] for code, sort in enumerate(sorters) if sort}
+        for i, code in enumerate(codes):
+            if code in own:
+                own[code].append(i)
+        lanes: list[Lane | None] = [None] * len(codes)
+        for code, positions in own.items():
+            sort = sorters[code]
+            if sort is not None:
+                for i, lane in zip(positions, sort([payloads[i] for i in positions]), strict=True):
+                    lanes[i] = lane
+        return lanes
+
+    def _take_singly(
+        self, stretch: "_Stretch", handlers: list[OnMessage], positions: Sequence[int], begin: int, end: int
+    ) -> None:
+        """Decode some frames of [begin, end) one by one; the others wait in runs."""
+        # hot: bench/decode.py
         rows, tally = self._rows, self._tally
-        payloads, received, codes = (
-            (stretch.payloads, stretch.received, stretch.codes)
-            if end - begin == len(stretch.codes)
-            else (stretch.payloads[begin:end], stretch.received[begin:end], stretch.codes[begin:end])
-        )
-        offset = stretch.offset + begin
+        picked: Sequence[Any] = (stretch.payloads, stretch.received, stretch.codes)
+        if len(positions) == end - begin:
+            picked = picked if end - begin == len(stretch.codes) else [column[begin:end] for column in picked]
+        else:
+            picked = [[column[i] for i in positions] for column in picked]
+        total, first = end - begin, stretch.offset
         control = quarantined = 0
-        for payload, at, code in zip(payloads, received, codes, strict=True):
+        for payload, at, code, position in zip(*picked, positions, strict=True):
+            offset = first + position
             try:
                 if not handlers[code](payload, at, offset):
                     control += 1
             except Exception as error:  # noqa: BLE001 - supervisor: one bad frame must not stop a venue
                 self._continuity.drop_frame(offset, is_repeat=False)
                 self._catch_up(stretch, begin, offset)
-                begin = offset - stretch.offset
+                begin = position
                 self._quarantine(stretch.sources[code], payload, (at, offset), error)
                 quarantined += 1
             if rows.is_urgent:
                 self._catch_up(stretch, begin, offset)
-                begin = offset - stretch.offset
-            offset += 1
+                begin = position
         tally["control"] += control
         tally["quarantined"] += quarantined
-        tally["decoded"] += len(payloads) - control - quarantined
+        tally["decoded"] += total - control - quarantined
+        self._release(stretch, first + end)
         self._see(stretch, begin, end)
 
     def _catch_up(self, stretch: "_Stretch", begin: int, offset: int) -> None:
         """Judge everything up to a frame that something must be judged at, as if a batch had ended before it."""
         self._rows.is_urgent = False
+        self._release(stretch, offset)
         self._see(stretch, begin, offset - stretch.offset)
         self._settle()
+
+    def _release(self, stretch: "_Stretch", offset: int) -> None:
+        """Let the rows of runs before an offset be judged, and look at samples among the frames before it."""
+        waiting, self._waiting = self._waiting, []
+        for run in waiting:
+            ready = int(np.searchsorted(run.offset, offset))
+            if ready == len(run.offset):
+                self._rows.runs.append(run)
+                continue
+            if ready:
+                self._rows.runs.append(run.pick(slice(0, ready)))
+            self._waiting.append(run.pick(slice(ready, None)))
+        while self._samples and self._samples[0] < offset:
+            self._sample(stretch, self._samples.pop(0) - stretch.offset)
 
     def _see(self, stretch: "_Stretch", begin: int, end: int) -> None:
         """Note which connections spoke when in frames [begin, end)."""
         if begin == end:
             return
-        received = stretch.received[begin:end]
         if len(stretch.sources) == 1:
-            self._lifecycle.see(stretch.sources[0], received)
+            self._lifecycle.see(stretch.sources[0], stretch.received_ns[begin:end])
             return
         spoken: dict[int, list[int]] = {}
-        for code, at in zip(stretch.codes[begin:end], received, strict=True):
+        for code, at in zip(stretch.codes[begin:end], stretch.received[begin:end], strict=True):
             spoken.setdefault(code, []).append(at)
         for code, times in spoken.items():
             self._lifecycle.see(stretch.sources[code], times)
@@ -211,8 +278,7 @@ class Engine:
     @property
     def pending(self) -> int:
         """Tuples held, not yet columns."""
-        packed = sum(len(part.offset) for part in self._rows.packed_books)
-        return len(self._rows.trades) + len(self._rows.quotes) + len(self._rows.books) + packed
+        return self._rows.pending
 
     @property
     def counts(self) -> dict[str, int]:
@@ -227,6 +293,7 @@ class Engine:
 
     def save(self) -> Checkpoint:
         """Return where decoding stands; call after take()."""
+        self._continuity.recall()
         memory = Memory(
             self._rows.streams,
             self._continuity.states,
@@ -292,6 +359,7 @@ class Engine:
         known = self._lifecycle.connections
         for gone in [s for s in self._handlers if s == source or s.connection not in known]:
             del self._handlers[gone]
+            self._sorters.pop(gone, None)
 
     def _respond(self, body: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool:
         said = msgspec.json.decode(meta or "{}", type=dict[str, Any])
@@ -325,15 +393,31 @@ class Engine:
         self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence=evidence)
         self._lifecycle.suspect(source, payload, at, evidence)
 
-    def _sample(self, source: Source, payload: bytes, at: tuple[int, int]) -> None:
+    def _sample(self, stretch: "_Stretch", position: int) -> None:
         """Look at one frame whole; what it was is the kind of the newest row that bears its offset."""
+        if stretch.is_other[position]:
+            return
+        at = stretch.received[position], stretch.offset + position
+        found = self._find_row(at[1])
+        if found is not None:
+            kind, index = found
+            feed, payload = stretch.sources[stretch.codes[position]].feed, stretch.payloads[position]
+            self._drift.look(self._rows.streams[index], feed, kind, payload, at)
+
+    def _find_row(self, offset: int) -> tuple[str, int] | None:
+        """Return kind and stream of the newest row of a frame."""
         rows = self._rows
+        for run in rows.runs:
+            row = int(np.searchsorted(run.offset, offset))
+            if row < len(run.offset) and run.offset[row] == offset:
+                return name_kind(run), int(run.stream[row])
         own: dict[str, Sequence[PlainRow]] = {"trade": rows.trades, "book_change": rows.books, "quote": rows.quotes}
         for kind in SAMPLED:
-            listed = own.get(kind) or rows.plain.get(kind, ())
-            if listed and listed[-1][3] == at[1]:
-                self._drift.look(rows.streams[listed[-1][0]], source.feed, kind, payload, at)
-                return
+            listed: Sequence[PlainRow] = own.get(kind) or rows.plain.get(kind) or ()
+            row = bisect_right(listed, offset, key=tell_offset) - 1
+            if row >= 0 and listed[row][3] == offset:
+                return kind, listed[row][0]
+        return None
 
     # -- between frames -----------------------------------------------------------------------------------
 
@@ -399,12 +483,16 @@ class Engine:
         if handler is None:
             decoder = self._find_decoder(source.venue)
             try:
-                handler = decoder.open(source.feed, source.connection) if decoder else _refuse(source)
+                opened = decoder.open(source.feed, source.connection) if decoder else _refuse(source)
             except (KeyError, DecodeError):  # such frames, if any come, are quarantined one by one
-                handler = _refuse(source)
+                opened = _refuse(source)
             if len(self._handlers) >= HANDLERS_MAX:
                 self._handlers.clear()
-            self._handlers[source] = handler
+                self._sorters.clear()
+            if isinstance(opened, Handler):
+                self._sorters[source] = opened.sort
+                opened = opened.on_message
+            handler = self._handlers[source] = opened
         return handler
 
     def _find_decoder(self, venue: str) -> VenueDecoder | None:
@@ -434,18 +522,44 @@ class _Stretch:
     def __init__(self, batch: FrameBatch) -> None:
         self.offset = batch.offset
         self.sources, self.codes = _list_sources(batch.data)
-        self.received: list[int] = batch.data.column("received_ns").to_numpy().tolist()
+        self.received_ns: Integers = batch.data.column("received_ns").to_numpy()
+        self.received: list[int] = self.received_ns.tolist()
+        self.offsets = np.arange(batch.offset, batch.offset + len(batch.data))
         self.payloads = iter_payloads(batch.data)
         self.is_other: npt.NDArray[np.bool_] = batch.data.column("kind").to_numpy() > FrameKind.BINARY
         """Which frames are no messages of the venue."""
 
 
+def _read_runs(stretch: _Stretch, lanes: list[Lane | None], begin: int) -> list[Run]:
+    """Decode the frames from `begin` on that have a lane, those of one kind together."""
+    # hot: bench/decode.py
+    end = begin + len(lanes)
+    first = lanes[0]
+    if first is not None and lanes.count(first) == len(lanes):
+        payloads = stretch.payloads if len(lanes) == len(stretch.codes) else stretch.payloads[begin:end]
+        columns = np.full(len(lanes), first.stream), stretch.received_ns[begin:end], stretch.offsets[begin:end]
+        return [first.read(payloads, *columns)]
+    groups: dict[Read, tuple[list[int], list[int]]] = {}
+    for i, lane in enumerate(lanes, begin):
+        if lane is not None:
+            positions, own = groups.setdefault(lane.read, ([], []))
+            positions.append(i)
+            own.append(lane.stream)
+    runs = []
+    for read, (positions, own) in groups.items():
+        at, streams = np.array(positions), np.array(own)
+        payloads = [stretch.payloads[i] for i in positions]
+        runs.append(read(payloads, streams, stretch.received_ns[at], stretch.offsets[at]))
+    return runs
+
+
 def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:
     """Return the sources of a batch and, per frame, which one it came from."""
+    constants = [_find_constant(data.column(name)) for name in Source._fields]
+    if None not in constants:
+        return [Source(*(name or "" for name in constants))], [0] * len(data)
     columns = [data.column(name).dictionary_encode() for name in Source._fields]
     names = [column.dictionary.to_pylist() for column in columns]
-    if all(len(name) == 1 for name in names):
-        return [Source(*(name[0] for name in names))], [0] * len(data)
     venue, feed, connection = (column.indices.to_numpy().astype(np.int64) for column in columns)
     feeds, connections = len(names[1]), len(names[2])
     found, codes = np.unique((venue * feeds + feed) * connections + connection, return_inverse=True)
@@ -454,3 +568,19 @@ def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:
         for key in found.tolist()
     ]
     return sources, codes.tolist()
+
+
+def _find_constant(column: pa.Array) -> str | None:
+    """Return the text that is all of a column's, None when there are several."""
+    if not len(column):
+        return ""
+    first: str = column[0].as_py()
+    _, edges, data = column.buffers()
+    places = np.frombuffer(edges, np.int32, len(column) + 1, column.offset * 4)
+    text = first.encode()
+    if not (np.diff(places) == len(text)).all():
+        return None
+    if data is None:
+        return first
+    is_one = data.slice(int(places[0]), int(places[-1] - places[0])).to_pybytes() == text * len(column)
+    return first if is_one else None

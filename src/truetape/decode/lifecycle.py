@@ -5,10 +5,10 @@ From these follow the gaps that no sequence number shows.
 
 from bisect import insort
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.gaps import Ledger
@@ -17,6 +17,7 @@ from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
 from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
+from truetape.events.run import Integers
 from truetape.events.schema import CHANNELS
 from truetape.events.wish import Reconnect
 from truetape.tape.frame import Source
@@ -71,13 +72,14 @@ class Lifecycle:
         """Note that a connection speaks that never said that it opened."""
         self._add(source, received_ns)
 
-    def see(self, source: Source, received: Sequence[int]) -> None:
+    def see(self, source: Source, received: Sequence[int] | Integers) -> None:
         """Note when a connection spoke; never empty."""
         connection = self.connections[source.connection]
-        last = received[-1]
+        last = int(received[-1])
         if last - connection.seen_ns >= HOLE_NS:
-            spans = pairwise((connection.seen_ns, *received))
-            connection.holes += [span for span in spans if span[1] - span[0] >= HOLE_NS]
+            times = np.append(np.int64(connection.seen_ns), received)
+            holes = np.flatnonzero(np.diff(times) >= HOLE_NS)
+            connection.holes += zip(times[holes].tolist(), times[holes + 1].tolist(), strict=True)
             del connection.holes[:-HOLES_MAX]
         connection.seen_ns = last
         connection.frames += len(received)

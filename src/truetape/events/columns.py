@@ -6,7 +6,7 @@ beyond the flattening of tuples.
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from truetape.events.instrument import Stream
-from truetape.events.rows import BOOK_DIFF, PlainRow, QuoteRow, Rows, TradeRow, Unit
+from truetape.events.rows import BOOK_DIFF, PlainRow, QuoteRow, Rows, TradeRow, tell_offset
+from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, TradeRun, array_known
 from truetape.events.schema import KINDS, ColumnType
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -26,30 +24,43 @@ _TIME = pa.timestamp("us", tz="UTC")
 def take_tables(rows: Rows) -> dict[str, pa.Table]:
     """Turn all rows into tables, one per kind that has any, and empty the lists."""
     names = _Names(rows.streams)
-    tables = {}
-    if rows.trades:
-        tables["trade"] = tabulate_trades(rows.trades, names)
-        rows.trades.clear()
     pack_books(rows)
-    if rows.packed_books:
-        table = tabulate_books(rows.packed_books, names)
-        if table.num_rows:
-            tables["book_change"] = table
-        rows.packed_books.clear()
-    if rows.quotes:
-        tables["quote"] = tabulate_quotes(rows.quotes, names)
-        rows.quotes.clear()
+    parts = {
+        "trade": [
+            tabulate_trade_runs(rows.trade_runs, names) if rows.trade_runs else None,
+            tabulate_trades(rows.trades, names) if rows.trades else None,
+        ],
+        "book_change": [tabulate_books(rows.book_runs, names) if rows.book_runs else None],
+        "quote": [
+            tabulate_quote_runs(rows.quote_runs, names) if rows.quote_runs else None,
+            tabulate_quotes(rows.quotes, names) if rows.quotes else None,
+        ],
+    }
+    for own in (rows.trades, rows.trade_runs, rows.book_runs, rows.quotes, rows.quote_runs):
+        own.clear()
+    tables = {}
+    for kind, found in parts.items():
+        table = _order_table([part for part in found if part is not None])
+        if table is not None and table.num_rows:
+            tables[kind] = table
     for kind, plain in rows.plain.items():
         if plain:
-            plain.sort(key=_tell_offset)  # gaps are noticed kind by kind; stable, so equal offsets keep their order
+            plain.sort(key=tell_offset)  # gaps are noticed kind by kind; stable, so equal offsets keep their order
             tables[kind] = tabulate_plain(kind, plain, names)
             plain.clear()
     return tables
 
 
-def _tell_offset(row: PlainRow) -> int:
-    offset: int = row[3]
-    return offset
+def _order_table(parts: list[pa.Table]) -> pa.Table | None:
+    """Return the rows of all parts in tape order; rows of one frame stand together in one part."""
+    if not parts:
+        return None
+    parts.sort(key=lambda part: part.num_rows and part.column("tape_offset")[0].as_py())
+    table = parts[0] if len(parts) == 1 else pa.concat_tables(parts).combine_chunks()
+    offset = table.column("tape_offset").to_numpy()
+    if bool((offset[1:] >= offset[:-1]).all()):
+        return table
+    return table.take(pa.array(np.argsort(offset, kind="stable"))).combine_chunks()
 
 
 class _Names:
@@ -142,12 +153,38 @@ def tabulate_trades(rows: Sequence[TradeRow], names: _Names) -> pa.Table:
     return pa.Table.from_arrays([*columns, pa.array(inexact)], schema=KINDS["trade"].arrow)
 
 
+def tabulate_trade_runs(runs: Sequence[TradeRun], names: _Names) -> pa.Table:
+    """Trades that came as columns."""
+    run = TradeRun(*(_join(columns) for columns in zip(*runs, strict=True)))
+    inexact = find_inexact(run.price) | find_inexact(run.amount)
+    nothing = len(run.offset)
+    columns = _common(names, run.stream, pa.array(run.exchange), run.received, run.offset)
+    columns += [
+        pa.array(run.number).cast(pa.utf8()),
+        pa.array(["buy", "sell"], pa.utf8()).take(pa.array(run.is_sell.view(np.int8))),
+        pa.array(run.price),
+        pa.array(run.amount),
+        pa.nulls(nothing, pa.float64()),
+        pa.nulls(nothing, pa.utf8()),
+        pa.array(inexact),
+    ]
+    return pa.Table.from_arrays(columns, schema=KINDS["trade"].arrow)
+
+
 def tabulate_quotes(rows: Sequence[QuoteRow], names: _Names) -> pa.Table:
     """Quotes."""
     stream, exchange, received, offset, *own = zip(*rows, strict=True)
     columns = _common(names, _integers(stream), pa.array(exchange, pa.int64()), _integers(received), _integers(offset))
     columns += [pa.array(values, pa.float64()) for values in own[:4]]
     return pa.Table.from_arrays([*columns, pa.array(own[4], pa.int64())], schema=KINDS["quote"].arrow)
+
+
+def tabulate_quote_runs(runs: Sequence[QuoteRun], names: _Names) -> pa.Table:
+    """Quotes that came as columns."""
+    run = QuoteRun(*(_join(columns) for columns in zip(*runs, strict=True)))
+    columns = _common(names, run.stream, _spread_known(run.exchange), run.received, run.offset)
+    columns += [pa.array(values, from_pandas=True) for values in run[4:8]]
+    return pa.Table.from_arrays([*columns, pa.array(run.number)], schema=KINDS["quote"].arrow)
 
 
 def tabulate_plain(kind: str, rows: Sequence[PlainRow], names: _Names) -> pa.Table:
@@ -163,22 +200,6 @@ def tabulate_plain(kind: str, rows: Sequence[PlainRow], names: _Names) -> pa.Tab
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-class PackedBooks(NamedTuple):
-    """Book frames taken apart: what a frame says once, and the levels of all as flat numbers."""
-
-    stream: Sequence[int]
-    exchange: Sequence[int | None]
-    received: Sequence[int]
-    offset: Sequence[int]
-    what: Sequence[int]
-    last: Sequence[int | None]
-    units: Sequence[Unit | None]
-    side_counts: Integers
-    """Levels of each frame's bids and asks, in turn."""
-    flat: Floats
-    """Price and size of each level, in turn."""
-
-
 def pack_books(rows: Rows) -> None:
     """Take the book frames' levels out of their lists while they are still in the processor's cache.
 
@@ -192,49 +213,67 @@ def pack_books(rows: Rows) -> None:
     side_counts = np.fromiter(map(len, sides), np.int64, len(sides))
     levels = chain.from_iterable(chain.from_iterable(sides))
     flat = np.fromiter(levels, np.float64, int(side_counts.sum()) * 2)
-    rows.packed_books.append(PackedBooks(stream, exchange, received, offset, what, last, units, side_counts, flat))
+    told = _integers(stream), array_known(exchange), _integers(received), _integers(offset), _integers(what)
+    ids = _NOBODY_ASKS, array_known(last), _NOBODY_ASKS
+    rows.book_runs.append(BookRun(*told, *ids, list(units) if any(units) else [], "", side_counts, flat))
     rows.books.clear()
 
 
-def tabulate_books(packed: Sequence[PackedBooks], names: _Names) -> pa.Table:
+_NOBODY_ASKS = np.empty(0, np.int64)
+
+
+def tabulate_books(runs: Sequence[BookRun], names: _Names) -> pa.Table:
     """Book frames: one row per level, bids before asks; what a frame says once is repeated."""
     # hot: bench/decode.py
-    stream, exchange, received, offset, what, last, units = (
-        list(chain.from_iterable(part)) for part in zip(*(one[:7] for one in packed), strict=True)
+    runs = sorted(runs, key=_tell_first)
+    stream, exchange, received, offset, what, _, last, _ = (
+        _join(part) for part in zip(*(r[:8] for r in runs), strict=True)
     )
-    side_counts = np.concatenate([one.side_counts for one in packed])
-    flat = np.concatenate([one.flat for one in packed])
+    side_counts, flat = _join([run.side_counts for run in runs]), _join([run.flat for run in runs])
     counts = side_counts[0::2] + side_counts[1::2]
     prices, sizes = np.ascontiguousarray(flat[0::2]), np.ascontiguousarray(flat[1::2])
-    amounts, contracts = _convert_sizes(units, counts, prices, sizes)
-    offsets = _integers(offset)
+    amounts, contracts = _convert_sizes(runs, counts, prices, sizes)
     columns = _place(
         names,
-        np.repeat(_integers(stream), counts),
-        _repeat_nullable(exchange, counts),
-        np.repeat(_integers(received) // 1000, counts),
-        np.repeat(offsets, counts),
-        _number_rows(offsets, counts),
+        np.repeat(stream, counts),
+        _spread_known(exchange, counts),
+        np.repeat(received // 1000, counts),
+        np.repeat(offset, counts),
+        _number_rows(offset, counts),
     )
-    is_bid = np.repeat(np.tile(np.array([0, 1]), len(offset)), side_counts)
+    is_ask = np.repeat(np.tile(np.array([0, 1]), len(offset)), side_counts)
     columns += [
-        pa.array(np.repeat(_integers(what) != BOOK_DIFF, counts)),
-        pa.array(["bid", "ask"], pa.utf8()).take(pa.array(is_bid)),
+        pa.array(np.repeat(what != BOOK_DIFF, counts)),
+        _spell(_SIDES[is_ask]),
         pa.array(prices),
         amounts,
         contracts,
-        _repeat_nullable(last, counts),
+        _spread_known(last, counts),
         pa.array(find_inexact(prices) | find_inexact(sizes)),
     ]
     return pa.Table.from_arrays(columns, schema=KINDS["book_change"].arrow)
 
 
+def _tell_first(run: BookRun) -> int:
+    return int(run.offset[0])
+
+
+_SIDES = np.array([b"bid", b"ask"])
+
+
+def _spell(words: npt.NDArray[np.bytes_]) -> pa.Array:
+    """Return words of one length as text."""
+    edges = np.arange(len(words) + 1, dtype=np.int32) * np.int32(words.itemsize)
+    return pa.StringArray.from_buffers(len(words), pa.py_buffer(edges), pa.py_buffer(words))
+
+
 def _convert_sizes(
-    units: Sequence[Unit | None], counts: Integers, prices: Floats, sizes: Floats
+    runs: Sequence[BookRun], counts: Integers, prices: Floats, sizes: Floats
 ) -> tuple[pa.Array, pa.Array]:
     """Return base amounts and reported contracts; an unknown contract size (nan) gives null amounts."""
-    if not any(units):
+    if not any(run.units for run in runs):
         return pa.array(sizes), pa.nulls(len(sizes), pa.float64())
+    units = list(chain.from_iterable(run.units or [None] * len(run.offset) for run in runs))
     counted = np.repeat(np.array([u is not None for u in units]), counts)
     scale = np.repeat(np.array([u.size if u else 1.0 for u in units]), counts)
     inverse = np.repeat(np.array([u is not None and u.is_inverse for u in units]), counts)
@@ -247,9 +286,14 @@ def _integers(values: Sequence[int]) -> Integers:
     return np.fromiter(values, np.int64, len(values))
 
 
-def _repeat_nullable(values: Sequence[int | None], counts: Integers) -> pa.Array:
-    if None not in values:
-        return pa.array(np.repeat(np.fromiter(values, np.int64, len(values)), counts))
-    missing = np.array([v is None for v in values])
-    present = np.array([v or 0 for v in values], dtype=np.int64)
-    return pa.array(np.repeat(present, counts), mask=np.repeat(missing, counts))
+def _join(parts: Sequence[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _spread_known(values: Integers, counts: Integers | None = None) -> pa.Array:
+    """Return integers, repeated where counts say how often, null where there is none."""
+    is_missing = values == UNKNOWN
+    spread = values if counts is None else np.repeat(values, counts)
+    if not is_missing.any():
+        return pa.array(spread)
+    return pa.array(spread, mask=is_missing if counts is None else np.repeat(is_missing, counts))

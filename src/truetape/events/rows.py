@@ -94,6 +94,12 @@ PlainRow = tuple[Any, ...]
 Times among the own columns are integers, microseconds UTC."""
 
 
+def tell_offset(row: PlainRow) -> int:
+    """Return the tape offset of a row of any kind."""
+    offset: int = row[3]
+    return offset
+
+
 class Ack(NamedTuple):
     """The venue confirmed one request of ours."""
 
@@ -144,8 +150,14 @@ class Rows:
     def __init__(self) -> None:
         self.trades: list[TradeRow] = []
         self.books: list[BookRow] = []
-        self.packed_books: list[Any] = []
-        """Book frames already judged, their levels flat arrays (`columns.pack_books`), in order; `books` come after."""
+        self.runs: list[Any] = []
+        """Runs of `run`, not yet judged; no stream has rows in tape order over runs and lists."""
+        self.trade_runs: list[Any] = []
+        """Trades already judged, as columns."""
+        self.quote_runs: list[Any] = []
+        """Quotes already judged, as columns."""
+        self.book_runs: list[Any] = []
+        """Book frames already judged, their levels flat arrays: runs, and tuples that `columns.pack_books` packed."""
         self.quotes: list[QuoteRow] = []
         self.plain: dict[str, list[PlainRow]] = {}
         self.acks: list[Ack] = []
@@ -180,6 +192,12 @@ class Rows:
     def find_stream(self, venue: str, channel: str, market: str, venue_symbol: str) -> int | None:
         """Return the index of a stream; null when there is none."""
         return self._index.get((venue, channel, market, venue_symbol))
+
+    @property
+    def pending(self) -> int:
+        """Rows of trades and quotes and frames of books that are held."""
+        runs = [*self.runs, *self.trade_runs, *self.quote_runs, *self.book_runs]
+        return len(self.trades) + len(self.quotes) + len(self.books) + sum(len(run.offset) for run in runs)
 
     def list_channels(self) -> list[tuple[str, list[Any]]]:
         """List the rows of every channel, always in the same order."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -10,16 +10,49 @@ from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._sealing import Sealing
 
+if TYPE_CHECKING:  # settings and help read venues, too, and need no numpy
+    from truetape.events.run import Integers, Run
+
 OnMessage = Callable[[bytes, int, int], bool]
 """(payload, received_ns, tape offset) → True when the frame carried data, False when it was control.
 
 Raises msgspec.DecodeError, msgspec.ValidationError or truetape DecodeError: the frame is quarantined."""
 
 
+class Read(Protocol):
+    """Decodes messages of one kind and connection by the run."""
+
+    def __call__(
+        self, payloads: Sequence[bytes], stream: "Integers", received_ns: "Integers", offset: "Integers"
+    ) -> "Run":
+        """Return the rows; whatever it raises, the messages are decoded one by one then."""
+        ...
+
+
+class Lane(NamedTuple):
+    """Where a message belongs that can be decoded by the run."""
+
+    read: Read
+    stream: int
+    """Index of its stream."""
+
+
+class Handler(NamedTuple):
+    """A connection's handler that also tells which messages can be decoded by the run."""
+
+    on_message: OnMessage
+    sort: Callable[[Sequence[bytes]], list[Lane | None]]
+    """(payloads) → their lanes; None: to be decoded by itself. What a lane takes is never control."""
+
+    def __call__(self, payload: bytes, received_ns: int, offset: int) -> bool:
+        """Decode one message."""
+        return self.on_message(payload, received_ns, offset)
+
+
 class VenueDecoder(Protocol):
     """Turns one venue's frames into rows; remembers nothing beyond what it caches from the scribe."""
 
-    def open(self, feed: str, connection: str) -> OnMessage:
+    def open(self, feed: str, connection: str) -> OnMessage | Handler:
         """Return the handler for one connection's messages."""
         ...
 

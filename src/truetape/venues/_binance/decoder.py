@@ -4,7 +4,7 @@ The fast path looks the combined frame's head `{"stream":"btcusdt@trade` up amon
 once per stream and connection; everything else (bare payloads, other spacing, answers) is told apart first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakSet
 
 import msgspec
@@ -12,13 +12,14 @@ from msgspec.json import Decoder
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
-from truetape.events.rows import Response, Scribe
+from truetape.events.rows import Response, Scribe, Unit
 from truetape.events.wish import Reconnect
 from truetape.venues._binance import messages as m
 from truetape.venues._binance.naming import read_listing
 from truetape.venues._binance.responses import respond
+from truetape.venues._binance.runs import make_depth, read_quotes, read_trades
 from truetape.venues._binance.writers import EVENTS, MAKERS, Place, wrap
-from truetape.venues._contract import OnMessage
+from truetape.venues._contract import Handler, Lane, OnMessage, Read
 
 _decode_envelope = Decoder(m.Envelope, strict=False).decode
 _decode_data = Decoder(m.Frame[msgspec.Raw]).decode
@@ -38,11 +39,21 @@ class Line:
         self.connection = connection
         self.by_head: dict[bytes, OnMessage] = {}
         self.by_name: dict[tuple[str, str], OnMessage] = {}
+        self.lanes: dict[bytes, Lane] = {}
+        """Head of the frame → where it belongs, of kinds that can be decoded by the run."""
+        self._depths: dict[Unit | None, Read] = {}
 
     def forget(self) -> None:
         """Drop the handlers: an instrument changed, and with it units."""
         self.by_head.clear()
         self.by_name.clear()
+        self.lanes.clear()
+
+    def sort(self, payloads: Sequence[bytes]) -> list[Lane | None]:
+        """Tell which messages can be decoded by the run."""
+        # hot: bench/decode.py
+        find = self.lanes.get
+        return [find(payload.partition(b'",')[0]) for payload in payloads]
 
     def find(self, symbol: str, kind: str) -> OnMessage:
         """Return the handler of an instrument's stream, built when new."""
@@ -57,9 +68,27 @@ class Line:
             raise DecodeError(f"stream {kind!r} of {symbol} has no rule", "$.stream")
         if "-" in symbol:
             raise DecodeError(f"{symbol} is an option: options of Binance have no rule", "$.stream")
+        return make(self._place(symbol))
+
+    def _place(self, symbol: str) -> Place:
         market = self.decoder.markets.get(self.feed, self.feed)
         instrument = self.decoder.find_instrument(market, symbol)
-        return make(Place(self.decoder.scribe, self.feed, self.connection, instrument))
+        return Place(self.decoder.scribe, self.feed, self.connection, instrument)
+
+    def _find_lane(self, symbol: str, kind: str) -> Lane | None:
+        """Return where messages of an instrument's stream belong; None for those that are decoded one by one."""
+        place = self._place(symbol)
+        unit = place.unit
+        if kind == "depth":
+            read = self._depths.get(unit)
+            if read is None:
+                read = self._depths[unit] = make_depth(self.connection, unit)
+            return Lane(read, place.number("book_change"))
+        if unit is None and kind == "trade":
+            return Lane(read_trades, place.number("trade"))
+        if unit is None and kind == "bookTicker":
+            return Lane(read_quotes, place.number("quote"))
+        return None
 
     def handle(self, payload: bytes, received_ns: int, offset: int) -> bool:
         """Tell what the fast path did not know."""
@@ -94,6 +123,9 @@ class Line:
         head, _, tail = payload.partition(b'",')
         if head == b'{"stream":"' + name.encode() and tail.startswith(b'"data":'):
             self.by_head[head] = handler
+            lane = self._find_lane(subject.upper(), kind)
+            if lane is not None:
+                self.lanes[head] = lane
         return handler(payload, received_ns, offset)
 
     def _handle_items(self, payload: bytes, received_ns: int, offset: int) -> bool:
@@ -142,7 +174,7 @@ class BinanceDecoder:
         self._name_instrument = name_instrument
         self._lines: WeakSet[Line] = WeakSet()
 
-    def open(self, feed: str, connection: str) -> OnMessage:
+    def open(self, feed: str, connection: str) -> Handler:
         """Return the handler for one connection's messages."""
         line = Line(self, feed, connection)
         self._lines.add(line)
@@ -155,7 +187,7 @@ class BinanceDecoder:
                 return handler(payload, received_ns, offset)
             return handle(payload, received_ns, offset)
 
-        return on_message
+        return Handler(on_message, line.sort)
 
     def respond(self, response: Response) -> bool:
         """Decode an HTTP response."""

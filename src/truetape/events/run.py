@@ -1,0 +1,150 @@
+"""Rows of many frames as columns from the start: what decoders that take frames by the run write.
+
+A run holds rows of one kind in tape order, of one stream or of several. It says the same as the tuples of `rows`;
+`unpack_…` turns it into these for whoever must look at rows one by one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from truetape.events.rows import BookRow, QuoteRow, TradeRow, Unit
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+UNKNOWN = -(2**63)
+"""An integer there is none of."""
+
+
+class TradeRun(NamedTuple):
+    """Ordinary trades: ids are numbers, amounts are in the base asset."""
+
+    stream: Integers
+    exchange: Integers
+    received: Integers
+    offset: Integers
+    number: Integers
+    is_sell: Flags
+    price: Floats
+    amount: Floats
+
+    def pick(self, wanted: slice | Flags) -> "TradeRun":
+        """Return some of the rows."""
+        return TradeRun._make(column[wanted] for column in self)
+
+    def unpack(self) -> list[TradeRow]:
+        """Return the rows as tuples."""
+        columns = (column.tolist() for column in self)
+        return [
+            (stream, at, received, offset, number, None, "sell" if is_sell else "buy", price, amount, None, None)
+            for stream, at, received, offset, number, is_sell, price, amount in zip(*columns, strict=True)
+        ]
+
+
+class QuoteRun(NamedTuple):
+    """Quotes, amounts in the base asset; an empty side is nan."""
+
+    stream: Integers
+    exchange: Integers
+    """UNKNOWN where the venue tells no time."""
+    received: Integers
+    offset: Integers
+    bid_price: Floats
+    bid_amount: Floats
+    ask_price: Floats
+    ask_amount: Floats
+    number: Integers
+
+    def pick(self, wanted: slice | Flags) -> "QuoteRun":
+        """Return some of the rows."""
+        return QuoteRun._make(column[wanted] for column in self)
+
+    def unpack(self) -> list[QuoteRow]:
+        """Return the rows as tuples."""
+        exchange = list_known(self.exchange)
+        sides = [[None if value != value else value for value in side.tolist()] for side in self[4:8]]
+        heads = (column.tolist() for column in (self.stream, self.received, self.offset))
+        stream, received, offset = heads
+        return list(zip(stream, exchange, received, offset, *sides, self.number.tolist(), strict=True))
+
+
+class BookRun(NamedTuple):
+    """Book frames taken apart: what a frame says once, and the levels of all as flat numbers."""
+
+    stream: Integers
+    exchange: Integers
+    received: Integers
+    offset: Integers
+    what: Integers
+    first: Integers
+    last: Integers
+    previous: Integers
+    units: list[Unit | None]
+    """By frame; empty: sizes of all are base amounts."""
+    connection: str
+    """Of all frames; empty once nobody asks any more."""
+    side_counts: Integers
+    """Levels of each frame's bids and asks, in turn."""
+    flat: Floats
+    """Price and size of each level, in turn."""
+
+    def pick(self, wanted: slice | Flags) -> "BookRun":
+        """Return some of the frames."""
+        is_wanted = np.zeros(len(self.offset), bool)
+        is_wanted[wanted] = True
+        stream, exchange, received, offset, what, first, last, previous = (column[is_wanted] for column in self[:8])
+        units = (
+            [unit for unit, is_in in zip(self.units, is_wanted.tolist(), strict=True) if is_in] if self.units else []
+        )
+        side_counts = self.side_counts.reshape(-1, 2)[is_wanted].reshape(-1)
+        is_level_wanted = np.repeat(np.repeat(is_wanted, 2), self.side_counts)
+        flat = self.flat.reshape(-1, 2)[is_level_wanted].reshape(-1)
+        told = stream, exchange, received, offset, what, first, last, previous
+        return BookRun(*told, units, self.connection, side_counts, flat)
+
+    def unpack(self) -> list[BookRow]:
+        """Return the frames as tuples."""
+        levels = list(zip(self.flat[0::2].tolist(), self.flat[1::2].tolist(), strict=True))
+        edges = [0, *np.cumsum(self.side_counts).tolist()]
+        bids = [levels[a:b] for a, b in zip(edges[0:-1:2], edges[1::2], strict=True)]
+        asks = [levels[a:b] for a, b in zip(edges[1::2], edges[2::2], strict=True)]
+        units = self.units or [None] * len(self.offset)
+        stream, received, offset, what = (column.tolist() for column in (self.stream, *self[2:5]))
+        exchange, first, last, previous = (list_known(column) for column in (self.exchange, *self[5:8]))
+        names, nothing = [self.connection] * len(units), [None] * len(units)
+        return list(
+            zip(
+                stream, exchange, received, offset, names, what, first, last, previous, bids, asks, units, nothing,
+                strict=True,
+            )
+        )  # fmt: skip
+
+
+def list_known(values: Integers) -> list[int | None]:
+    """Return integers as a list, None where there is none."""
+    return [None if value == UNKNOWN else value for value in values.tolist()]
+
+
+def array_known(values: Sequence[int | None]) -> Integers:
+    """Return integers of a list as an array, UNKNOWN where there is none."""
+    if None in values:
+        values = [UNKNOWN if value is None else value for value in values]
+    return np.fromiter(values, np.int64, len(values))
+
+
+Run = TradeRun | QuoteRun | BookRun
+
+
+def name_kind(run: Run) -> str:
+    """Return the kind of a run's rows."""
+    match run:
+        case TradeRun():
+            return "trade"
+        case QuoteRun():
+            return "quote"
+        case BookRun():
+            return "book_change"
