@@ -105,17 +105,21 @@ class KalshiStage:
             self._publish_ticker(market, second, at_us)
 
     def _publish_changes(self, market: Market, second: int, at_us: int) -> None:
+        """Send what changed; what goes is told first, so that bids for Yes and No never cross on the way."""
         old = self.open_book(market)
         new = self._books[market.ticker] = self.exchange.read_book(market, second)
-        for side, mine, theirs in zip(("yes", "no"), old, new, strict=True):
-            for price in sorted(mine.keys() | theirs.keys()):
-                delta = theirs.get(price, 0) - mine.get(price, 0)
-                if delta:
-                    change = {
-                        "market_ticker": market.ticker, "market_id": market.id, "price_dollars": write_price(price),
-                        "delta_fp": write_size(delta), "side": side, "ts": write_micros(at_us), "ts_ms": at_us // 1000,
-                    }  # fmt: skip
-                    self._send(f"orderbook_delta:{market.ticker}", change)
+        changes = [
+            (theirs.get(price, 0) - mine.get(price, 0), side, price)
+            for side, mine, theirs in zip(("yes", "no"), old, new, strict=True)
+            for price in sorted(mine.keys() | theirs.keys())
+            if theirs.get(price) != mine.get(price)
+        ]
+        for delta, side, price in sorted(changes, key=lambda change: change[0] > 0):
+            change = {
+                "market_ticker": market.ticker, "market_id": market.id, "price_dollars": write_price(price),
+                "delta_fp": write_size(delta), "side": side, "ts": write_micros(at_us), "ts_ms": at_us // 1000,
+            }  # fmt: skip
+            self._send(f"orderbook_delta:{market.ticker}", change)
 
     def _publish_ticker(self, market: Market, second: int, at_us: int) -> None:
         """Send a ticker where it changed."""
