@@ -98,6 +98,18 @@ class Gamma:
         self.asked.append(request.query_string)
         return web.json_response({"events": [e for e in self.extra if e["slug"] not in self.hidden]})
 
+    async def tell_time(self, request: web.Request) -> web.Response:
+        self.asked.append("time")
+        return web.json_response(int(clock.wall_ns() / 1e9))
+
+    async def send_prices(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data == "PING":
+                await socket.send_str("{}")
+        return socket
+
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -124,4 +136,7 @@ class Gamma:
         app.router.add_get(f"{gamma}/events", self.list_events)
         app.router.add_get(f"{gamma}/events/keyset", self.list_keyset)
         app.router.add_get("/ws-subscriptions-clob.polymarket.com/ws/market", self.talk)
+        app.router.add_get("/clob.polymarket.com/time", self.tell_time)
+        app.router.add_get("/ws-live-data.polymarket.com", self.send_prices)
+        app.router.add_get("/ws-live-data.polymarket.com/", self.send_prices)
         return app

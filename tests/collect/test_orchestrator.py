@@ -14,6 +14,7 @@ from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
 from truetape.collect.memory import Followed
 from truetape.config import MarketFilters, RecordSettings, Settings, VenueSettings
+from truetape.events.wish import Fetch, Wish
 from truetape.tape.frame import FrameKind
 from truetape.venues import load_venue
 
@@ -30,7 +31,9 @@ def choose(**more: Any) -> VenueSettings:
 
 
 @asynccontextmanager
-async def recording(tape: Any, gamma: Gamma, chosen: VenueSettings, followed: Followed | None) -> AsyncIterator[None]:
+async def recording(
+    tape: Any, gamma: Gamma, chosen: VenueSettings, followed: Followed | None, wishes: AsyncIterator[Wish] | None
+) -> AsyncIterator[None]:
     runner = web.AppRunner(gamma.make_app(), shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -39,12 +42,11 @@ async def recording(tape: Any, gamma: Gamma, chosen: VenueSettings, followed: Fo
     settings = Settings(
         venues={"polymarket": msgspec.structs.replace(chosen, url=f"http://127.0.0.1:{port}")}, record=RECORD
     )
-    venues, stop = {"polymarket": load_venue("polymarket")}, asyncio.Event()
+    more: Any = {"venues": {"polymarket": load_venue("polymarket")}, "tuning": Tuning(draw=lambda: 0.5)}
+    stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                collect(settings, tape, None, stop, venues=venues, tuning=Tuning(draw=lambda: 0.5), followed=followed)
-            )
+            group.create_task(collect(settings, tape, wishes, stop, followed=followed, **more))
             yield
             stop.set()
     finally:
@@ -60,11 +62,12 @@ def record(
     start_s: float = START_S,
     followed: Followed | None = None,
     during: Callable[[], Any] | None = None,
+    wishes: Callable[[], AsyncIterator[Wish]] | None = None,
 ) -> None:
     """Record so many seconds of virtual time."""
 
     async def main() -> None:
-        async with recording(tape, gamma, chosen, followed):
+        async with recording(tape, gamma, chosen, followed, wishes() if wishes else None):
             if during is not None:
                 await during()
             await asyncio.sleep(start_s + seconds - clock.wall_ns() / 1e9)
@@ -158,6 +161,34 @@ def test_a_later_run_goes_on_where_the_first_one_stopped(tape: Any, new_tape: Ca
     record(later, gamma, chosen, 300, start_s=START_S + 1000, followed={"polymarket": rosters[-1]["markets"]})
     assert list_states(later, slug) == ["ending", "ended", "resolved"]
     assert later.events("market_state")[0]["previous"] == "open"
+
+
+def test_looking_for_new_instruments_lets_go_of_no_market(tape: Any) -> None:
+    oracles = {"markets": ("clob", "rtds"), "instruments": ("BTC-USD:rtds_chainlink",), "listing_seconds": 60}
+    gamma = Gamma()
+    chosen = choose(series=("15m",), assets=("BTC",), **oracles, channels=("book_change", "oracle_price"))
+    record(tape, gamma, chosen, 600)
+    assert gamma.asked.count("time") >= 5
+    assert tape.events("unsubscribed") == []
+    assert {event["connection"].partition("#")[0] for event in tape.events("opened")} == {
+        "polymarket/clob/1",
+        "polymarket/rtds/1",
+    }
+
+
+def test_the_answer_to_a_wish_is_heard(tape: Any) -> None:
+    """The decoder wishes for a market when the socket says that it is resolved: long before it would be asked for."""
+    gamma = Gamma(changes={f"btc-updown-15m-{START_S}": {"proposed": -500, "resolved": -400}})
+    slug = f"btc-updown-15m-{START_S}"
+    url = f"https://gamma-api.polymarket.com/events/slug/{slug}"
+
+    async def wish() -> AsyncIterator[Wish]:
+        await asyncio.sleep(520)
+        yield Fetch("polymarket", "clob", url, "resolved")
+
+    record(tape, gamma, choose(series=("15m",), assets=("BTC",)), 560, wishes=wish)
+    resolved = next(event for event in tape.events("market_state") if event["state"] == "resolved")
+    assert (resolved["slug"], resolved["previous"]) == (slug, "open")
 
 
 def test_filters_choose_other_markets_and_zombies_stay_out(tape: Any) -> None:

@@ -93,13 +93,13 @@ def test_a_handle_serves_all_its_markets() -> None:
     assert roster.step(START_US + 1000 * SECOND_US).asks == ("event",)
 
 
-def test_a_hint_asks_at_once() -> None:
+def test_an_answer_is_awaited_before_the_next_question() -> None:
     roster = make_roster()
     roster.tell(version("a", START_S), START_US)
-    assert roster.step(START_US).asks == ()
-    roster.hasten("a", START_US + 5 * SECOND_US)
-    assert roster.step(START_US + 5 * SECOND_US).asks == ("a",)
-    assert roster.step(START_US + 6 * SECOND_US).asks == ()  # an answer is awaited
+    assert roster.step(START_US + 910 * SECOND_US).asks == ("a",)
+    assert roster.step(START_US + 916 * SECOND_US).asks == ()
+    roster.finish(["a"], START_US + 917 * SECOND_US, "timeout")
+    assert roster.step(START_US + 922 * SECOND_US).asks == ("a",)
 
 
 def test_a_window_that_is_not_there_is_looked_for_until_it_is_over() -> None:

@@ -107,12 +107,6 @@ class Roster:
         self._touched[market.slug] = None
         return True
 
-    def hasten(self, handle: str, now_us: int) -> None:
-        """Ask for a market now: something hints at news."""
-        for slug in self._by_handle.get(handle, ()):
-            self._markets[slug].ask_us = now_us
-            self._touched[slug] = None
-
     def finish(self, handles: Sequence[str], now_us: int, problem: str = "") -> None:
         """Conclude questions: all their answers were told, or none came (`problem`)."""
         for handle in handles:
