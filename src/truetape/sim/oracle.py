@@ -86,8 +86,10 @@ class Oracle:
         return second
 
     def _compute_average(self, asset: str, second: int, window_s: int) -> int:
-        seconds = range(second - window_s + 1, second + 1)
-        total = sum(self._block(asset, s // BLOCK_S)[s % BLOCK_S] for s in seconds)
+        first_s, total = second - window_s + 1, 0
+        for block in range(first_s // BLOCK_S, second // BLOCK_S + 1):
+            start_s = block * BLOCK_S
+            total += sum(self._block(asset, block)[max(0, first_s - start_s) : second + 1 - start_s])
         mean = total // window_s
         return mean + mean * ((second * 7919 + window_s) % 41 - 20) // 1_000_000_000
 
