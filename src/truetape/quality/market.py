@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from truetape.events.schema import CHANNELS
+from truetape.events.schema import KINDS
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 
@@ -70,8 +70,8 @@ class StreamCoverage(msgspec.Struct, frozen=True):
 
     @property
     def known(self) -> int:
-        """Seconds with a value that may be used: observed then, or carried from before."""
-        return self.observed + self.carried
+        """Seconds with a value that may be used: observed then, or carried from before, even from before the opening."""
+        return self.observed + self.carried + self.before_open
 
     @property
     def blind(self) -> int:
@@ -132,7 +132,7 @@ def has_table(lake: Lake, name: str) -> bool:
 
 def read_clock(lake: Lake) -> datetime | None:
     """Give the last moment the lake knows of: when anything was last received."""
-    stored = [name for name in CHANNELS if has_table(lake, name)]
+    stored = [name for name in KINDS if has_table(lake, name)]
     if not stored:
         return None
     union = " union all ".join(f"select max(received_at) as heard_at from {name}" for name in stored)  # noqa: S608  # kinds

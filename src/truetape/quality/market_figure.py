@@ -62,12 +62,15 @@ def draw_heat(figure: Any, survey: MarketSurvey, paint: Paint) -> None:
     """Draw each stream as a lane of cells: the stronger, the more seconds observed; gaps and lost seconds stand out."""
     axes = figure.subplots()
     shapes: dict[tuple[str, float], list[Any]] = {}
+    least = (_place(survey, len(survey.lanes[0].cells)) - _place(survey, 0)) / 500  # a lost minute must be seen
     for y, lane in enumerate(survey.lanes):
         for first, last, look in _join_cells(lane.cells):
             left, right = (_place(survey, slot) for slot in (first, last))
+            if look[0] != BUSY:
+                right = max(right, left + least)
             box = [(left, y - 0.4), (right, y - 0.4), (right, y + 0.4), (left, y + 0.4)]
             shapes.setdefault(look, []).append(box)
-    for (color, strength), boxes in sorted(shapes.items()):
+    for (color, strength), boxes in sorted(shapes.items(), key=lambda item: (item[0][0] != BUSY, item[0])):
         axes.add_collection(PolyCollection(boxes, facecolor=paint[color], alpha=strength, lw=0, antialiased=False))
     _shape_lanes(axes, survey)
 
@@ -88,9 +91,9 @@ def _join_cells(cells: tuple[Cell | None, ...]) -> list[tuple[int, int, tuple[st
 
 def _choose_look(cell: Cell) -> tuple[str, float]:
     if cell.missing > 0:
-        return DOWN, 0.55 if cell.missing < 0.5 else 0.9
+        return DOWN, 1.0
     if cell.gap > 0:
-        return GAP, 0.55 if cell.gap < 0.5 else 0.9
+        return GAP, 1.0
     level = max(i for i, least in enumerate(_LEVELS) if cell.observed >= least)
     return BUSY, _STRENGTHS[level]
 

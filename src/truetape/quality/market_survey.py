@@ -13,7 +13,7 @@ from truetape.quality.market import STREAMS, Market, has_table, read_markets
 from truetape.quality.verdict import DayVerdict, Verdict, judge_days, judge_market
 
 PANELS_MAX = 12
-SLOTS_MAX = 360
+SLOTS_MAX = 1440
 """Columns of the heat map: minutes, and more of them at once where there are more."""
 _POINTS_MAX = 300
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

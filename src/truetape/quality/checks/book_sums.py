@@ -15,7 +15,7 @@ _QUERY = f"""
                 or coalesce(greatest(up_bid, down_bid, up_ask, down_ask) > 1, false) as outside,
             coalesce(abs(sum_bids - up_bid - down_bid) > {LIMITS.sum_tolerance}, false)
                 or coalesce(abs(sum_asks - up_ask - down_ask) > {LIMITS.sum_tolerance}, false) as miscounted
-        from canonical where up_state in ('observed', 'carried') and down_state in ('observed', 'carried')
+        from canonical where up_state in ('observed', 'carried', 'before_open') and down_state in ('observed', 'carried', 'before_open')
     )
     select venue, market_id, count(*) as rows, count(*) filter (where bids) as bids, count(*) filter (where asks) as asks,
         count(*) filter (where crossed) as crossed, count(*) filter (where outside) as outside,

@@ -24,12 +24,12 @@ _RULES = (
         for s in ("oracle", "spot")
     ),
     ("oracle is carried but not marked", "(oracle_state = 'carried') <> coalesce(oracle_ffill, false)"),
-    ("second does not lie in its market", "t < opens_at or t >= ends_at"),
+    ("second does not lie in its market", "t < begins_at or t >= ends_at"),
 )
 
 _QUERY = f"""
     with row_of as (
-        select canonical.*, truth.opens_at, truth.ends_at, truth.duration_s
+        select canonical.*, truth.opens_at as begins_at, truth.ends_at, truth.duration_s
         from canonical left join truth using (venue, market_id)
     )
     select venue, market_id, min(t) as first_at, count(*) as rows, count(distinct t) as seconds,
