@@ -33,8 +33,7 @@ PAUSE_MAX_S = 10.0
 """The clock may step: nothing is awaited for longer at a stretch."""
 GATHER_S = 0.25
 """Answers that come together make one change of subscriptions."""
-LIST_MAX_S = 600.0
-"""Series that cannot be counted are listed at least this often."""
+YEAR_S = 365 * 86_400.0
 PAGES_MAX = 200
 THINK_BYTES = 100_000
 """Answers larger than this are read beside the event loop."""
@@ -209,7 +208,7 @@ class Orchestrator:
                     "markets_left_out", count=self.roster.left_out, markets_max=self._settings.filters.markets_max
                 )
                 self.roster.left_out = 0
-            await asyncio.sleep(min(self._settings.listing_seconds or LIST_MAX_S, LIST_MAX_S))
+            await asyncio.sleep(min(self._settings.listing_seconds or YEAR_S, self._discovery.list_s))
 
     async def _list(self, first: str) -> None:
         """Read a listing; where it breaks off, the rest comes the next time."""

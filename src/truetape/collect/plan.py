@@ -48,8 +48,10 @@ def check_venue(venue: Venue, settings: VenueSettings) -> None:
     _check(f"venues.{venue.name}.series", settings.series, discovery.series if discovery else ())
     assets = [asset.upper() for asset in settings.assets]
     _check(f"venues.{venue.name}.assets", assets, discovery.assets if discovery else ())
-    if discovery is None and make_wanted(settings).is_generic:
+    given = [name for name in ("ids", "slugs", "tags", "categories", "volume_min") if getattr(settings.filters, name)]
+    if discovery is None and given:
         raise ConfigError(f"venues.{venue.name}.filters: {venue.title} has no prediction markets to choose from")
+    _check(f"venues.{venue.name}.filters", given, discovery.filters if discovery else ())
 
 
 def is_subscribing(venue: Venue, settings: VenueSettings) -> bool:

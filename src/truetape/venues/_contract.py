@@ -337,6 +337,10 @@ class Discovery(msgspec.Struct, frozen=True):
     """Whether the answer to a URL tells of markets."""
     is_wanted: Callable[[Wanted, MarketVersion], bool]
     """Whether the settings ask for this market."""
+    list_s: float = 600.0
+    """Listings are read at least this often."""
+    filters: tuple[str, ...] = ("ids", "slugs", "tags", "categories", "status", "volume_min")
+    """Filters of the settings that it can tell markets by."""
 
 
 class Venue(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ from truetape.venues._contract import (
 from truetape.venues.kalshi.link import Link
 from truetape.venues.kalshi.market import MARKET, NAME, find_next_page, name_instrument, read_listing
 from truetape.venues.kalshi.rest import respond
+from truetape.venues.kalshi.series import DISCOVERY, REST_URL
 from truetape.venues.kalshi.signature import sign_request, write_signed_text
 
 __all__ = ["VENUE", "name_book_url", "name_market_url", "sign_request", "write_signed_text"]
@@ -40,7 +41,6 @@ __all__ = ["VENUE", "name_book_url", "name_market_url", "sign_request", "write_s
 FEED = "public"
 OVERLAP_S = 60
 """Trades are asked for from so long before the last answer."""
-REST_URL = "https://api.elections.kalshi.com/trade-api/v2"
 SOCKET_PATH = "/trade-api/ws/v2"
 
 _TOPICS = {
@@ -211,4 +211,5 @@ VENUE = Venue(
     find_feed=find_feed,
     group_topic=group_topic,
     find_next_page=find_next_page,
+    discovery=DISCOVERY,
 )

@@ -180,7 +180,7 @@ def describe_market(market: Market) -> tuple[Any, ...]:
 
 def describe_result(market: Market) -> tuple[Any, ...]:
     """Return a market's own columns of `resolution`: a label only once the venue says finalized."""
-    payouts = _find_payouts(market)
+    payouts = find_payouts(market)
     is_resolved = market.status == "finalized" and payouts in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5))
     series = market.event_ticker.partition("-")[0]
     return (
@@ -194,7 +194,7 @@ def describe_result(market: Market) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _find_payouts(market: Market) -> tuple[float, float] | None:
+def find_payouts(market: Market) -> tuple[float, float] | None:
     """Return what a contract of Yes and of No is paid."""
     value = market.settlement_value_dollars
     if value is None:
