@@ -1,1 +1,5 @@
-"""Datasets of prediction markets: reading what was built, and the audit that nothing in it looks ahead."""
+"""Datasets of prediction markets: the audit that nothing in them looks ahead."""
+
+from truetape.datasets.audit import Audit, Difference, audit_canonical
+
+__all__ = ["Audit", "Difference", "audit_canonical"]

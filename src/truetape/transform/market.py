@@ -4,6 +4,7 @@ A market is built again when any row that could enter it differs: its own books 
 underlying around its window, its metadata, its resolution (a day later, too), its gaps, and what follows it.
 """
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ _FACT_SUMS = """
 class Desk:
     """Everything about the lake's markets that a build asks, in one database in memory."""
 
-    def __init__(self, lake: Path, work: Path, underlying: str, memory: str = MEMORY_DEFAULT) -> None:
+    def __init__(
+        self, lake: Path, work: Path, underlying: str, memory: str, heard_at: datetime.datetime | None
+    ) -> None:
         self._connection = duckdb.connect(
             config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
         )
@@ -161,7 +164,7 @@ class Desk:
         self._connection.execute(_MARKETS)
         self._connection.execute(_NEEDS, {"underlying": underlying})
         self._connection.execute(_HELD)
-        self.heard_us = self._find_heard()
+        self.heard_us = self._find_heard() if heard_at is None else round(heard_at.timestamp() * 1_000_000)
         """When the lake last heard anything of markets, in microseconds."""
 
     def __enter__(self) -> "Desk":

@@ -1,5 +1,6 @@
 """Run the models over a lake: what changed goes in, gold tables come out."""
 
+import datetime
 import fcntl
 import hashlib
 import re
@@ -95,11 +96,13 @@ def build(
     *,
     full: bool = False,
     variables: Mapping[str, Any] | None = None,
+    heard_at: datetime.datetime | None = None,
 ) -> BuildResult:
     """Build gold tables, all or the named ones, from what changed in the lake since they were built.
 
     `variables` are those of `project/dbt_project.yml`, and `memory`. Rows received late are found wherever they belong. `full` builds everything again; so does a changed model
-    or variable. Two builds of equal rows give equal tables, in one pass or in many.
+    or variable. With `heard_at` the lake counts as heard until then, so that markets which had not ended in a lake cut off
+    earlier are built as if it were silent since. Two builds of equal rows give equal tables, in one pass or in many.
     """
     started = clock.monotonic_ns()
     root = Path(lake).resolve()
@@ -108,7 +111,7 @@ def build(
     wanted = _choose_models(models)
     settings = _check_variables(dict(variables or {}))
     with _lock_builds(root / "_build") as work:
-        results = _build_models(root, work, wanted, full, settings)
+        results = _build_models(root, work, wanted, full, settings, heard_at)
     return BuildResult(tuple(results), (clock.monotonic_ns() - started) / 1e9)
 
 
@@ -171,7 +174,12 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 def _build_models(
-    lake: Path, work: Path, models: list[str], full: bool, variables: dict[str, Any]
+    lake: Path,
+    work: Path,
+    models: list[str],
+    full: bool,
+    variables: dict[str, Any],
+    heard_at: datetime.datetime | None,
 ) -> list[ModelResult]:
     if full:
         (work / "parts.parquet").unlink(missing_ok=True)
@@ -182,7 +190,8 @@ def _build_models(
     for result in _build_days(lake, work, [m for m in models if m not in by_market], state, code, variables):
         results[result.name] = result
     _save_state(work / "state.json", state)
-    for result in _build_markets(lake, work, [m for m in models if m in by_market], state, code, variables):
+    markets = [m for m in models if m in by_market]
+    for result in _build_markets(lake, work, markets, state, code, variables, heard_at):
         results[result.name] = result
     return [results[model] for model in models]
 
@@ -214,14 +223,22 @@ def _build_days(
 
 
 def _build_markets(
-    lake: Path, folder: Path, models: list[str], state: _State, code: str, variables: dict[str, Any]
+    lake: Path,
+    folder: Path,
+    models: list[str],
+    state: _State,
+    code: str,
+    variables: dict[str, Any],
+    heard_at: datetime.datetime | None,
 ) -> Iterator[ModelResult]:
     """Build the models whose units are prediction markets."""
     if not models or not list_files(lake, "prediction_market"):
         return
     large_min = float(variables.get("large_order_min", LARGE_ORDER_MIN_DEFAULT))
     work = Work(lake, folder, {"memory": MEMORY_DEFAULT} | variables, large_min)
-    with Desk(lake, folder, variables.get("underlying", UNDERLYING_DEFAULT), work.variables["memory"]) as desk:
+    with Desk(
+        lake, folder, variables.get("underlying", UNDERLYING_DEFAULT), work.variables["memory"], heard_at
+    ) as desk:
         for model in models:
             plan = _plan_markets(lake, model, desk, state, code)
             old = state.models.get(model)
