@@ -203,6 +203,12 @@ async def test_prices_of_the_past_are_told_in_steps(server: SimServer) -> None:
     assert [r["timestamp"] for r in rows] == list(range(market.opens_s, end_s + 1, 60))
     down = (await ask(server, tail.replace(market.tokens[0], market.tokens[1])))["data"]
     assert [pytest.approx(1 - r["price"]) for r in rows] == [r["price"] for r in down]
+    (one,) = (await ask(server, f"prices-history?token_id={market.tokens[0]}&as_of={end_s}"))["data"]
+    assert one == rows[-1]
+    day = (await ask(server, f"prices-history?token_id={market.tokens[0]}&interval=1d&bucket_seconds=600&limit=500"))[
+        "data"
+    ]
+    assert len(day) > 100 and {r["timestamp"] % 600 for r in day} == {0}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +224,11 @@ async def test_prices_of_the_past_are_told_in_steps(server: SimServer) -> None:
         ("activity", 400),
         ("resolutions", 400),
         ("positions?status=LOST", 400),
-        ("prices-history?token_id=1&bucket_seconds=7", 400),
+        ("prices-history?token_id=1&interval=1d&bucket_seconds=7", 400),
+        ("prices-history?token_id=1&interval=1w&bucket_seconds=60", 400),
+        ("prices-history?token_id=1&interval=2d", 400),
+        ("prices-history?token_id=1", 400),
+        ("prices-history?token_id=1&start=1&as_of=2", 400),
         ("prices-history?token_id=1&start=1&end=1790000000", 400),
         ("nothing", 404),
     ],

@@ -33,9 +33,10 @@ CONDITIONS_MAX = 20
 UNKNOWN_INDEX = 999
 """`outcome_index` where the index does not know the outcome; its name is empty then."""
 UNKNOWN_EVERY = 61
-PRICES_SPAN_S_MAX = 15 * 86_400
+PRICES_SPAN_S_MAX, PRICES_ROWS_MAX = 15 * 86_400, 10_000
+INTERVALS = {"1h": 3600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1m": 2_592_000, "all": 7_776_000, "max": 7_776_000}
 STEPS = {60: 7 * 86_400, 300: 60 * 86_400, 1800: 90 * 86_400}
-"""Seconds between prices → how long they are kept."""
+"""Seconds between prices → how long prices so near to each other are kept."""
 STATUSES = ("OPEN", "REDEEMABLE", "REDEEMABLE_LOST", "MERGEABLE", "CLOSED")
 ALIASES = ("condition", "condition_id", "conditionId")
 
@@ -321,23 +322,43 @@ def _describe_redemption(market: Market, outcome: int, units: int, at_s: int, wa
 
 
 def _list_prices(ask: Ask) -> Row:
-    step = int(ask.args.get("bucket_seconds", "60") if ask.args.get("bucket_seconds", "60").isdecimal() else "0")
-    if step not in STEPS:
-        raise RequestError(f"bucket_seconds: allowed are {', '.join(map(str, STEPS))}")
-    end_s = min(_read_second(ask, "end", ask.at_s), ask.at_s)
-    start_s = _read_second(ask, "start", end_s - 3600)
-    if end_s - start_s > PRICES_SPAN_S_MAX:
-        raise RequestError("start, end: at most 15 days at once")
+    """The middle of the book at even steps; exactly one of `interval`, `start` and `as_of` says when."""
+    given = [name for name in ("interval", "start", "as_of") if name in ask.args]
+    if len(given) != 1:
+        raise RequestError("exactly one of interval, start, as_of is needed")
+    begin_s, end_s = _read_span(ask, given[0])
+    step_min = {"max": 600, "all": 600, "1m": 600, "1w": 300}.get(ask.args.get("interval", ""), 60)
+    step = _read_second(ask, "bucket_seconds", step_min)
+    if not step_min <= step <= 86_400:
+        raise RequestError(f"bucket_seconds: expected {step_min} to 86400, got {step}")
+    kept_s = next(kept for finest, kept in sorted(STEPS.items(), reverse=True) if step >= finest)
     found = ask.world.prediction.find_token(ask.args.get("token_id", ""), ask.at_s)
     if found is None:
         return {"data": [], "pagination": {"next_cursor": None, "has_more": False}}
     market, outcome = found
-    first_s = max(start_s, market.created_s, ask.at_s - STEPS[step])
+    first_s = max(begin_s, market.created_s, ask.at_s - kept_s)
     seconds = range(-(-first_s // step) * step, min(end_s, market.resolved_s) + 1, step)
+    seconds = seconds[-1:] if given[0] == "as_of" else seconds
     rows = [
         {"timestamp": s, "price": _find_price(ask, market, outcome, s), "resolution_seconds": step} for s in seconds
     ]
-    return ask.page(rows)
+    return ask.page(rows, PRICES_ROWS_MAX)
+
+
+def _read_span(ask: Ask, given: str) -> tuple[int, int]:
+    """Return from when to when prices are wanted."""
+    if given == "interval":
+        length = INTERVALS.get(ask.args["interval"])
+        if length is None:
+            raise RequestError(f"interval: allowed are {', '.join(INTERVALS)}")
+        return ask.at_s - length, ask.at_s
+    if given == "as_of":
+        at_s = min(_read_second(ask, "as_of", 0), ask.at_s)
+        return at_s - 86_400, at_s
+    begin_s, end_s = _read_second(ask, "start", 0), _read_second(ask, "end", ask.at_s)
+    if not 0 <= end_s - begin_s <= PRICES_SPAN_S_MAX:
+        raise RequestError("start, end: in this order, and at most 15 days")
+    return begin_s, min(end_s, ask.at_s)
 
 
 def _read_second(ask: Ask, name: str, default: int) -> int:

@@ -114,12 +114,11 @@ class KalshiStage:
             for price in sorted(mine.keys() | theirs.keys())
             if theirs.get(price) != mine.get(price)
         ]
+        topic, names = f"orderbook_delta:{market.ticker}", {"market_ticker": market.ticker, "market_id": market.id}
+        time = {"ts": write_micros(at_us), "ts_ms": at_us // 1000}
         for delta, side, price in sorted(changes, key=lambda change: change[0] > 0):
-            change = {
-                "market_ticker": market.ticker, "market_id": market.id, "price_dollars": write_price(price),
-                "delta_fp": write_size(delta), "side": side, "ts": write_micros(at_us), "ts_ms": at_us // 1000,
-            }  # fmt: skip
-            self._send(f"orderbook_delta:{market.ticker}", change)
+            change = {"price_dollars": write_price(price), "delta_fp": write_size(delta), "side": side}
+            self._send(topic, {**names, **change, **time})
 
     def _publish_ticker(self, market: Market, second: int, at_us: int) -> None:
         """Send a ticker where it changed."""
