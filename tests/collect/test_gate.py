@@ -41,6 +41,15 @@ async def test_ban_holds_connects_and_requests(new_venue: Any) -> None:
     assert gate.banned_s == 0
 
 
+async def test_an_allowance_of_its_own_takes_the_place_of_the_venues(new_venue: Any) -> None:
+    gate = Gate(new_venue(venue_rest=Rest(weight_per_minute_max=1)), allowance=(3, 0.2))
+    for _ in range(3):
+        assert gate.wait_s == 0
+        await gate.pay(1)
+    assert 0 < gate.wait_s <= 0.2
+    await gate.pay(1)
+
+
 async def test_weight_of_others_counts(new_venue: Any) -> None:
     gate = Gate(new_venue(venue_rest=Rest(weight_per_minute_max=10)))
     gate.observe(10)

@@ -36,6 +36,7 @@ TUNING = Tuning(
     handover_timeout_s=0.3,
     decide=make_decide(Backoff(base_s=0.002, cap_s=0.02, banned_s=0.1)),
     socket=SocketOptions(handshake_timeout_s=2, close_timeout_s=0.2),
+    draw=lambda: 0.001,
 )
 BOLT_KEY = {"API": "api-key-1234", "SECRET": "bolt-secret-5678", "PASSPHRASE": "open-sesame-9"}
 CHAIN_KEY = {"CLIENT": "client-4711", "SECRET": "secret-0815"}

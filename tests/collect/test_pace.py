@@ -61,6 +61,13 @@ def test_request_heavier_than_the_budget_waits_for_an_empty_minute() -> None:
     assert budget.delay(1.0, 50) == 59.0
 
 
+def test_a_budget_may_have_another_window() -> None:
+    budget = Budget(50, 10.0)
+    budget.spend(0.0, 50)
+    assert budget.delay(4.0, 1) == 6.0
+    assert budget.delay(10.0, 50) == 0
+
+
 def test_ban_holds_everything() -> None:
     budget = Budget(10)
     budget.ban(0.0, 5.0)

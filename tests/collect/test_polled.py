@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -181,6 +182,26 @@ def test_the_data_api_is_followed_by_its_cursor() -> None:
     assert more is not None
     assert more.url.endswith("cursor=z")
     assert follow_data(more, b'{"data":[],"pagination":{"next_cursor":null,"has_more":false}}') is None
+
+
+def test_trades_are_walked_back_to_the_last_good_turn() -> None:
+    trades = next(poll for poll in load_venue("polymarket").polls if poll.name == "trades")
+    (ask,) = trades.make_asks(Round(2_000_000_000, "", (MARKET,), since_us=1_000_000_000))
+    assert ask.url == "https://data-api.polymarket.com/v2/trades?condition=0xc0&limit=500#670"
+
+    def answer(*times: int) -> bytes:
+        data = [{"timestamp": second} for second in times]
+        return json.dumps({"data": data, "pagination": {"next_cursor": "n", "has_more": True}}).encode()
+
+    more = trades.follow(ask, answer(900, 800))
+    assert more is not None
+    assert (more.url, more.page) == (
+        "https://data-api.polymarket.com/v2/trades?condition=0xc0&limit=500&cursor=n#670",
+        2,
+    )
+    assert trades.follow(more, answer(700, 660)) is None
+    assert trades.follow(more, answer()) is None
+    assert trades.make_asks(turn(msgspec.structs.replace(MARKET, condition=""))) == []
 
 
 def test_an_empty_snapshot_is_a_row_that_names_its_market() -> None:

@@ -247,6 +247,10 @@ class Connection:
             cause = await self._wait(leg, delay_s) or (None if not leg.is_open else cause)
         ending = await leg.socket.ended
         self._check_refusal(ending)
+        drain_s = next((within_s for code, within_s in self.plan.feed.drain_codes if code == ending.code), 0.0)
+        if drain_s:
+            self._state, self._reason = "waiting", f"{leg.name} was sent away: {ending.code} {ending.reason}"
+            await asyncio.sleep(drain_s * self._tuning.draw())
         if _age_s(leg) >= self._tuning.stable_s:
             self._attempts = 0
         await self._back_off(VenueUnreachable(f"{leg.name} closed: {ending.cause} {ending.code} {ending.reason}"))

@@ -103,6 +103,8 @@ class Feed(msgspec.Struct, frozen=True):
     """What the venue wants of us on connecting, credentials and all; empty: nothing."""
     refusal_codes: tuple[int, ...] = ()
     """Close codes that say that our credentials are refused: trying again cannot help."""
+    drain_codes: tuple[tuple[int, float], ...] = ()
+    """Close codes that send everybody away at once, and within how many seconds to come back, at random."""
 
 
 Rule = Literal["none", "window", "monotone", "step", "range", "chain"]

@@ -146,6 +146,7 @@ VENUE = Venue(
             Limits(topics_per_connection_max=64, topics_per_message_max=64, messages_per_second_max=10.0),
             silence_s=90.0, is_acked_by_topic=True, dates=(date(2026, 9, 15), None),
             needs_key="apiKey, secret and passphrase of the CLOB's API, in the first message", refusal_codes=(4001,),
+            drain_codes=((4003, 10.0),),
         ),
     ),
     credentials=Credentials(

@@ -1,6 +1,10 @@
-"""What is asked of wallets while a market is open: balances of the subgraph, holders and positions of the Data API."""
+"""What is asked of wallets while a market is open: balances of the subgraph, holders and positions of the Data API.
+
+Where the Data API's own market is chosen, its trades are asked for, too: another account of what the socket tells.
+"""
 
 from collections.abc import Sequence
+from urllib.parse import urldefrag
 
 import msgspec
 from msgspec.json import Decoder
@@ -17,6 +21,8 @@ PAGE_ROWS = 1000
 """Rows that the subgraph gives at once, at most."""
 WALK_PAGES = 5
 """Pages by id; when a market has more holders, one more page brings the largest."""
+OVERLAP_S = 330
+"""Trades are asked for from so long before the last good turn: answers are up to five minutes old."""
 STATES = frozenset({"open", "ending"})
 """States of a market in which wallets are asked for."""
 
@@ -63,6 +69,14 @@ class _Error(msgspec.Struct, gc=False):
     message: str
 
 
+class _Fill(msgspec.Struct, gc=False):
+    timestamp: int
+
+
+class _Fills(msgspec.Struct, gc=False):
+    data: list[_Fill]
+
+
 class _Faults(msgspec.Struct, gc=False):
     errors: list[_Error] | None = None
 
@@ -80,6 +94,7 @@ class _Asked(msgspec.Struct, gc=False):
 
 
 _decode_page = Decoder(_Page, strict=False).decode
+_decode_fills = Decoder(_Fills, strict=False).decode
 _decode_faults = Decoder(_Faults).decode
 _decode_refusal = Decoder(_Refusal).decode
 _decode_asked = Decoder(_Asked).decode
@@ -114,12 +129,36 @@ def find_balances_fault(body: bytes) -> str:
 
 def ask_holders(turn: Round) -> list[Ask]:
     """Ask who holds most of each open market."""
-    return [_make_data_ask("holders", market) for market in _list_open(turn.markets)]
+    return [_make_data_ask("holders", market) for market in _list_named(turn.markets)]
 
 
 def ask_positions(turn: Round) -> list[Ask]:
     """Ask for the positions in each open market."""
-    return [_make_data_ask("positions", market) for market in _list_open(turn.markets)]
+    return [_make_data_ask("positions", market) for market in _list_named(turn.markets)]
+
+
+def ask_trades(turn: Round) -> list[Ask]:
+    """Ask for what traded since the last good turn, newest first; how far back stands after the #."""
+    since_s = (turn.since_us or turn.now_us) // 1_000_000 - OVERLAP_S
+    return [
+        Ask(
+            DATA,
+            f"{DATA_URL}/trades?condition={market.condition}&limit=500#{since_s}",
+            reason="poll",
+            streams=tuple(Told("trade", DATA, token, CLOB) for token in market.tokens),
+        )
+        for market in _list_named(turn.markets)
+    ]
+
+
+def follow_trades(ask: Ask, body: bytes) -> Ask | None:
+    """Ask for the next page until one reaches back far enough."""
+    bare, since_s = urldefrag(ask.url)
+    fills = _decode_fills(body).data
+    url = find_next_page(bare, body)
+    if url is None or not fills or min(fill.timestamp for fill in fills) < int(since_s):
+        return None
+    return msgspec.structs.replace(ask, url=f"{url}#{since_s}", page=ask.page + 1)
 
 
 def follow_data(ask: Ask, body: bytes) -> Ask | None:
@@ -135,6 +174,11 @@ def find_data_fault(body: bytes) -> str:
 
 def _list_open(markets: Sequence[Followed]) -> list[Followed]:
     return [market for market in markets if market.state in STATES]
+
+
+def _list_named(markets: Sequence[Followed]) -> list[Followed]:
+    """The Data API knows markets by their condition, which a bare listing of outcomes does not tell."""
+    return [market for market in _list_open(markets) if market.condition]
 
 
 def _make_first(market: Followed) -> Ask:
@@ -172,6 +216,10 @@ WALLET_POLLS = (
     ),
     Poll(
         "positions", CLOB, DATA, _CHANNELS, 60.0, ask_positions, follow=follow_data,
+        find_fault=find_data_fault, allowance=(100, 10.0), attempts_max=3, parallel_max=4, patience_s=30.0,
+    ),
+    Poll(
+        "trades", DATA, DATA, ("trade",), 60.0, ask_trades, follow=follow_trades,
         find_fault=find_data_fault, allowance=(100, 10.0), attempts_max=3, parallel_max=4, patience_s=30.0,
     ),
 )  # fmt: skip
