@@ -1,5 +1,6 @@
 """Every check of prediction markets: silent about good markets, finds what it is for, not applicable to nothing."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,17 @@ def prove(lake: Path, **counts: int) -> None:
     write_kind(lake, "book_proof", [made], f"proof{sorted(counts.items())}")
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three markets without gold tables; tests copy it."""
+    path = tmp_path_factory.mktemp("recorded") / "lake"
+    write_market_lake(path, 3, duration_s=SECONDS)
+    return path
+
+
 @pytest.fixture
-def raw(lake: Path) -> Path:
-    write_market_lake(lake, 3, duration_s=SECONDS)
-    return lake
+def raw(recorded: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(recorded, tmp_path / "raw")
 
 
 def of(market: str, **own: Any) -> Spoil:

@@ -1,5 +1,6 @@
 """A market's grade has its reasons, a day's comes from its markets, and thresholds are what the limits say."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,17 @@ SECONDS = 120
 FIRST = "btc-updown-2m-1777420800"
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three markets without gold tables; tests copy it."""
+    path = tmp_path_factory.mktemp("recorded") / "lake"
+    write_market_lake(path, 3, duration_s=SECONDS)
+    return path
+
+
 @pytest.fixture
-def raw(lake: Path) -> Path:
-    write_market_lake(lake, 3, duration_s=SECONDS)
-    return lake
+def raw(recorded: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(recorded, tmp_path / "raw")
 
 
 def judge(lake: Path) -> dict[str, MarketVerdict]:

@@ -134,6 +134,8 @@ def verify_dataset(lake: Lake, file: Path) -> Rebuild:
         again = Lake(root)
         versions = {table.kind: table.version for table in manifest.inputs}
         problems += _compare_inputs(manifest, _hash_inputs(again, manifest.since, manifest.until, versions))
+        if problems:
+            return Rebuild(False, str(file), 0, "", tuple(problems), tuple(notes))
         try:
             build(root, sorted({manifest.dataset, "truth"}))
             count, digest = hash_rows(select_rows(again, manifest.dataset, manifest.selection))
