@@ -48,7 +48,7 @@ def test_functions_are_short(path: Path) -> None:
 def test_only_one_module_reads_the_environment_and_one_the_clock() -> None:
     for path in FILES:
         text = path.read_text()
-        if path.name != "config.py":
+        if path.parts[-2:] != ("config", "environment.py"):
             assert not re.search(r"os\.environ|getenv", text), f"{path} reads the environment"
         if path.name != "clock.py":
             assert not re.search(r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(", text), (

@@ -91,3 +91,17 @@ def test_passwords_are_not_shown(truetape: Run, tmp_path: Path) -> None:
         done = truetape(*arguments, env={"MY_API_KEY": "s3cret"})
         assert "s3cret" not in done.out + done.err
     assert json.loads(truetape("config", "show", "--json").out)["venues.binance.url"] == "http://…@127.0.0.1:1"
+
+
+def test_every_value_says_where_it_comes_from(truetape: Run, tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text("tape: mine\nvenues: {binance: {instruments: [BTC-USDT]}}\n")
+    (tmp_path / ".env").write_text("TRUETAPE__LOG__LEVEL=debug\n")
+    env = {"TRUETAPE_URL_BINANCE": "http://127.0.0.1:9", "TRUETAPE__RETENTION__TABLE_DAYS": "{trade: 5}"}
+    done = truetape("config", "show", "--origin", "--json", env=env)
+    told = {row["key"]: (row["value"], row["from"]) for row in json.loads(done.out)}
+    assert told["tape"] == ("mine", "truetape.yaml")
+    assert told["log.level"] == ("debug", "TRUETAPE__LOG__LEVEL in .env")
+    assert told["venues.binance.url"] == ("http://127.0.0.1:9", "variable TRUETAPE_URL_BINANCE")
+    assert told["venues.binance.instruments"] == ("BTC-USDT", "truetape.yaml")
+    assert told["retention.table_days.trade"] == ("5", "variable TRUETAPE__RETENTION__TABLE_DAYS")
+    assert told["record.fsync_interval_ms"] == ("200", "default")

@@ -1,0 +1,82 @@
+"""The only reader of the environment, and of `.env`, which it overrides: overrides of settings, keys, addresses, time."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from truetape import clock
+from truetape.errors import ConfigError
+
+DOT_ENV = Path(".env")
+"""Beside the recording; for secrets, and never committed."""
+CLOCK_KEY = "TRUETAPE_CLOCK"
+"""Names the variable that compresses time, for runs against fake venues."""
+
+
+def read_environment(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV) -> dict[str, str]:
+    """Return the variables of `.env` and of the environment, which wins."""
+    return {**read_dot_env(file), **(os.environ if environ is None else environ)}
+
+
+def read_dot_env(file: Path = DOT_ENV) -> dict[str, str]:
+    """Return the variables of `.env`; none where there is no such file."""
+    if not file.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
+
+
+def load_clock() -> None:
+    """Let time run as `TRUETAPE_CLOCK=<unix second>@<speed>` says, in this process and in those that it starts."""
+    text = os.environ.get(CLOCK_KEY, "")
+    if not text:
+        return
+    try:
+        start, speed, *since = (float(part) for part in text.split("@"))
+    except ValueError:
+        start = speed = math.nan
+        since = []
+    if not (speed > 0 and math.isfinite(start) and len(since) < 2):
+        raise ConfigError(
+            f"{CLOCK_KEY}: {text!r} is not a time like 1767557700@60: a unix second, @, and how fast it runs"
+        )
+    since_s = since[0] if since else clock.wall_ns() / 1e9
+    os.environ[CLOCK_KEY] = f"{start:.6f}@{speed:g}@{since_s:.6f}"  # the processes we start have the same time
+    clock.start_compressed(start, speed, since_s)
+
+
+def name_key(venue: str, name: str) -> str:
+    """Name the variable that holds one of a venue's credentials."""
+    return f"TRUETAPE_KEY_{venue.upper()}_{name}"
+
+
+def load_keys(
+    venue: str, names: Sequence[str], environ: Mapping[str, str] | None = None, file: Path = DOT_ENV
+) -> dict[str, str]:
+    """Return those of a venue's credentials that are set, by name; the environment wins over `.env`.
+
+    `TRUETAPE_KEY_<VENUE>_<NAME>_FILE` names a file that holds the value instead.
+    """
+    known = read_environment(environ, file)
+    found: dict[str, str] = {}
+    for name in names:
+        variable = name_key(venue, name)
+        value = known.get(variable) or _read_key_file(f"{variable}_FILE", known.get(f"{variable}_FILE"))
+        if value and value.strip():
+            found[name] = value.strip()
+    return found
+
+
+def load_alert_urls(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV) -> list[str]:
+    """Return the addresses alerts go to, from `TRUETAPE_ALERT_URLS` of the environment or `.env`, parted by spaces."""
+    return read_environment(environ, file).get("TRUETAPE_ALERT_URLS", "").split()
+
+
+def _read_key_file(variable: str, path: str | None) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"{variable}: {path} cannot be read ({reason})") from None

@@ -1,0 +1,183 @@
+"""From YAML and the environment to settings; what is wrong is told in one line."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from truetape.config.environment import read_dot_env, read_environment
+from truetape.config.settings import Settings, VenueSettings
+from truetape.errors import ConfigError
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read settings from a YAML file and the environment; ConfigError in one line when anything is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); `truetape init` writes one") from error
+    return parse_settings(text, str(path), read_environment(environ))
+
+
+def load_defaults(text: str = "", origin: str = "environment") -> Settings:
+    """Return the built-in settings, or those of a text, with what the environment overrides."""
+    return parse_settings(text, origin, read_environment())
+
+
+def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:
+    """Read settings from YAML text; `origin` names it in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{origin}{line}: {problem}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{origin}: expected keys and values, got {type(tree).__name__}")
+    for name, value in environ.items():
+        if name.startswith("TRUETAPE__"):
+            _override(tree, name.removeprefix("TRUETAPE__").lower().split("__"), value)
+    return _apply_urls(_convert(tree, origin), environ)
+
+
+def find_origins(path: Path, environ: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    """Return what tells of a key (as `walk_settings` names it) where its value comes from."""
+    written: dict[str, str] = {}
+    if path.exists():
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        written = dict.fromkeys(_walk_tree(tree), str(path))
+    known = read_environment(environ)
+    from_file = read_dot_env()
+    for name in known:
+        place = f"{name} in .env" if name in from_file and known[name] == from_file[name] else f"variable {name}"
+        if name.startswith("TRUETAPE__"):
+            written[name.removeprefix("TRUETAPE__").lower().replace("__", ".")] = place
+        elif name.startswith("TRUETAPE_URL_"):
+            written[f"venues.{name.removeprefix('TRUETAPE_URL_').lower()}.url"] = place
+
+    def tell(key: str) -> str:
+        parts = key.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((written[prefix] for prefix in prefixes if prefix in written), "default")
+
+    return tell
+
+
+def _walk_tree(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the keys of the leaves of a tree."""
+    if isinstance(tree, dict) and tree:
+        for key, branch in tree.items():
+            yield from _walk_tree(branch, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix
+
+
+def _override(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        branch = tree.setdefault(key, {})
+        if not isinstance(branch, dict):
+            raise ConfigError(f"TRUETAPE__{'__'.join(keys).upper()}: {key} is not a section")
+        tree = branch
+    tree[keys[-1]] = yaml.safe_load(value)
+
+
+def _convert(tree: dict[str, Any], origin: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        for name, venue in _venues_of(tree):  # msgspec says `venues[...]`: find out which
+            try:
+                msgspec.convert(venue, VenueSettings)
+            except msgspec.ValidationError:
+                message = message.replace("venues[...]", f"venues.{name}", 1)
+                break
+        raise ConfigError(f"{origin}: {_explain(message, tree)}") from error
+
+
+def _venues_of(tree: dict[str, Any]) -> list[tuple[str, Any]]:
+    venues = tree.get("venues")
+    return list(venues.items()) if isinstance(venues, dict) else []
+
+
+def _explain(message: str, tree: dict[str, Any]) -> str:
+    unknown = _UNKNOWN.match(message)
+    if not unknown:
+        text, _, path = message.partition(" - at `$.")
+        path = path.rstrip("`")
+        given = _look_up(tree, path)
+        return f"{path}: {text}" + (f" (got {given!r})" if given is not None else "")
+    path = (unknown["path"] or "$").removeprefix("$").lstrip(".")
+    allowed = _keys_at(path)
+    near = difflib.get_close_matches(unknown["key"], allowed, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    where = f"{path}.{unknown['key']}" if path else unknown["key"]
+    return f"{where}: unknown key (allowed: {', '.join(allowed)}){hint}"
+
+
+def _look_up(tree: Any, path: str) -> Any:
+    for key in filter(None, re.split(r"[.\[\]]+", path)):
+        if isinstance(tree, dict):
+            tree = tree.get(key)
+        elif isinstance(tree, list) and key.isdigit():
+            tree = tree[int(key)]
+        else:
+            return None
+    return tree
+
+
+def _keys_at(path: str) -> list[str]:
+    struct: Any = Settings
+    for key in filter(None, path.split(".")):
+        struct = get_args(struct)[1] if get_origin(struct) is dict else get_type_hints(struct)[key]
+    return list(struct.__struct_fields__)
+
+
+def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    venues = dict(settings.venues)
+    for name, venue in venues.items():
+        url = environ.get(f"TRUETAPE_URL_{name.upper()}", venue.url)
+        if url:
+            if urlsplit(url).scheme not in {"http", "https"}:
+                raise ConfigError(f"venues.{name}.url: {url!r} is not an http:// or https:// address")
+            venues[name] = msgspec.structs.replace(venue, url=url.rstrip("/"))
+    return msgspec.structs.replace(settings, venues=venues)
+
+
+def rewrite_url(url: str, override: str) -> str:
+    """Send a venue's URL to another server, the venue's host becoming the first part of the path.
+
+    `wss://stream.binance.com:9443/stream` with override `http://127.0.0.1:9000` becomes
+    `ws://127.0.0.1:9000/stream.binance.com/stream`, so that one server can stand for all hosts of a venue.
+    """
+    if not override:
+        return url
+    parts, target = urlsplit(url), urlsplit(override)
+    is_socket = parts.scheme in {"ws", "wss"}
+    secure = target.scheme == "https"
+    scheme = ("wss" if secure else "ws") if is_socket else target.scheme
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{scheme}://{target.netloc}{target.path}/{parts.hostname}{parts.path}{query}"
+
+
+def walk_settings(settings: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, nested keys joined by dots."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, msgspec.Struct):
+            yield from walk_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                place = f"{prefix}{name}.{key}"
+                yield from walk_settings(item, f"{place}.") if isinstance(item, msgspec.Struct) else [(place, item)]
+        else:
+            yield prefix + name, value
