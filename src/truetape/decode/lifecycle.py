@@ -87,7 +87,7 @@ class Lifecycle:
 
     def blame(self, losses: list[Loss]) -> None:
         """Declare what was lost with what ids prove lost: streams without ids, when all their connection was silent."""
-        for loss in losses:
+        for loss in sorted(losses, key=lambda loss: loss.offset):  # they were found kind by kind
             state = self._find_state(loss.stream, (loss.to_ns, loss.offset))
             for name in state.connections:
                 connection = self.connections[name]
