@@ -373,6 +373,36 @@ async def test_a_strike_is_the_value_that_the_window_before_settled_on(server: S
             assert float(one["expiration_value"]) == pytest.approx(average, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("faults", "statuses"),
+    [
+        ("", ["active", "closed", "determined", "finalized", "finalized"]),
+        ("late 600s of KXBTC15M-*", ["active", "closed", "determined", "determined", "finalized"]),
+        ("dispute 600s of KXBTC15M-*", ["active", "closed", "determined", "disputed", "finalized"]),
+    ],
+)
+async def test_results_can_be_late_and_disputed(faults: str, statuses: list[str]) -> None:
+    with clock.compress(START_S, 1):
+        async with SimServer(venues=("kalshi",), faults=faults, has_limits=False) as server:
+            market = find_market(server)
+    found = []
+    for at_s in (
+        market.closes_s - 10,
+        market.closes_s + 2,
+        market.determined_s + 5,
+        market.determined_s + 120,
+        market.closes_s + 900,
+    ):
+        with clock.compress(at_s, 1):
+            async with SimServer(venues=("kalshi",), faults=faults, has_limits=False) as server:
+                told = await ask(server, f"markets/{market.ticker}")
+        found.append(told["market"]["status"])
+        assert bool(told["market"]["result"]) == (found[-1] in ("determined", "disputed", "finalized"))
+        assert bool(told["market"]["expiration_value"]) == (found[-1] == "finalized")
+        read("markets/x", told)
+    assert found == statuses
+
+
 async def test_books_trades_and_events_read_clean(server: SimServer) -> None:
     market = find_market(server)
     tail = f"markets/{market.ticker}/orderbook"

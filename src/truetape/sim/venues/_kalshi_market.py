@@ -7,6 +7,7 @@ is bids alone, for Yes and for No; prices are thousandths of a dollar, sizes hun
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -32,7 +33,7 @@ DIGITS = {"BTC": 2, "ETH": 2, "SOL": 4, "XRP": 4}
 FINE_BELOW, FINE_ABOVE = 100, 900
 """Steps are tenths of a cent outside of these prices, cents between."""
 
-Status = Literal["initialized", "active", "closed", "determined", "finalized"]
+Status = Literal["initialized", "active", "closed", "determined", "disputed", "finalized"]
 Side = dict[int, int]
 
 _TICKER = re.compile(r"KX([A-Z]+)15M-(\d{2})([A-Z]{3})(\d{2})(\d{2})(\d{2})-(\d{2})")
@@ -66,6 +67,7 @@ class Market(msgspec.Struct, frozen=True):
     """What it settles on; this and the strike in units of the asset's last digit."""
     digits: int
     determined_s: int
+    disputed_s: int | None
     finalized_s: int
     window: Window
     """The same window as books and trades are made for."""
@@ -86,7 +88,9 @@ class Market(msgspec.Struct, frozen=True):
             return "initialized"
         if at_s < self.closes_s:
             return "active"
-        return "closed" if at_s < self.determined_s else "determined" if at_s < self.finalized_s else "finalized"
+        if at_s < self.determined_s or at_s >= self.finalized_s:
+            return "closed" if at_s < self.determined_s else "finalized"
+        return "disputed" if self.disputed_s is not None and at_s >= self.disputed_s else "determined"
 
 
 class Exchange:
@@ -125,10 +129,14 @@ class Exchange:
         event = f"{series}-{local:%y}{_MONTHS[local.month - 1]}{local:%d%H%M}"
         ticker = f"{event}-{local:%M}"
         chance = crc32(f"{self._world.seed}/{ticker}".encode())
+        number = opens_s // WINDOW_S
+        quirks = [q for q in self._world.quirks if number % q.every == 0 and fnmatchcase(ticker, q.pattern)]
+        held_s = sum(int(q.seconds) for q in quirks if q.action in ("late", "dispute"))
         determined_s = closes_s + 12 + chance % 20
         return Market(
             ticker, event, series, asset, opens_s, closes_s, self._settle(asset, opens_s), self._settle(asset, closes_s),
-            digits, determined_s, determined_s + 45 + chance % 60, self._make_window(asset, opens_s, ticker),
+            digits, determined_s, determined_s + 20 if any(q.action == "dispute" for q in quirks) else None,
+            determined_s + 45 + chance % 60 + held_s, self._make_window(asset, opens_s, ticker),
         )  # fmt: skip
 
     def _settle(self, asset: str, second: int) -> int:
@@ -213,7 +221,7 @@ def describe_market(exchange: Exchange, market: Market, at_s: float) -> dict[str
     yes, no = exchange.read_book(market, int(at_s))
     trades = [t for t in exchange.list_trades(market) if t.at_ms <= at_s * 1000] if at_s >= market.opens_s else []
     volume = sum(t.size for t in trades)
-    has_result = status in ("determined", "finalized")
+    has_result = status in ("determined", "disputed", "finalized")
     bid, no_bid = max(yes, default=0), max(no, default=0)
     found = {
         "ticker": market.ticker, "event_ticker": market.event, "market_type": "binary",

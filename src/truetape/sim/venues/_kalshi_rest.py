@@ -27,7 +27,7 @@ BEHIND_S = 86_400
 STATUSES = {
     "unopened": ("initialized",),
     "open": ("active",),
-    "closed": ("closed", "determined"),
+    "closed": ("closed", "determined", "disputed"),
     "settled": ("finalized",),
 }
 """What a filter says → statuses that it lets through."""
@@ -35,8 +35,9 @@ STATUSES = {
 _REACH: dict[str, tuple[float, float]] = {
     "initialized": (0, AHEAD_S),
     "active": (-WINDOW_S, 0),
-    "closed": (-WINDOW_S - 300, -WINDOW_S),
-    "determined": (-WINDOW_S - 300, -WINDOW_S),
+    "closed": (-BEHIND_S, -WINDOW_S),
+    "determined": (-BEHIND_S, -WINDOW_S),
+    "disputed": (-BEHIND_S, -WINDOW_S),
     "finalized": (-BEHIND_S, -WINDOW_S),
 }
 """Status → how many seconds from now windows open that have it."""

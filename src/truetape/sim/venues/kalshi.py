@@ -1,7 +1,8 @@
 """Fake Kalshi: signed socket with numbered subscriptions, public REST; its windows are the world's.
 
 A key is made by `POST /trade-api/v2/api_keys` with the PEM text of a public RSA key; handshakes without one that was
-made so are refused. A `drop` of the frames of `orderbook_delta:TICKER` is a jump in a subscription's numbers.
+made so are refused. A `drop` of the frames of `orderbook_delta:TICKER` is a jump in a subscription's numbers; `late` and
+`dispute` of `KXBTC15M-*` hold back what is final.
 """
 
 import base64
@@ -131,7 +132,7 @@ class KalshiStage:
 
     def _publish_lives(self, second: int) -> None:
         exchange = self.exchange
-        for market in exchange.list_markets(second - 2000, second + 1):
+        for market in exchange.list_markets(second - AHEAD_S, second + 1):
             for event, at_s in (
                 ("activated", market.opens_s), ("deactivated", market.closes_s),
                 ("determined", market.determined_s), ("settled", market.finalized_s),
