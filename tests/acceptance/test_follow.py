@@ -17,7 +17,7 @@ from truetape.tape.frame import FrameKind
 
 START_S = 1_795_255_200
 RECORD = RecordSettings(
-    flush_interval_ms=200, flush_interval_idle_ms=500, fsync_interval_ms=30_000, tick_seconds=60, stop_seconds=1000
+    flush_interval_ms=200, flush_interval_idle_ms=500, fsync_interval_ms=30_000, tick_seconds=60, stop_seconds=10**7
 )
 FAULTS = """
 every 2 dispute 120s of btc-*

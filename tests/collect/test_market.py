@@ -20,6 +20,7 @@ from truetape.collect.market import (
     finish_ask,
     follow_clock,
     hear,
+    restore_market,
     watch,
 )
 from truetape.events.instrument import Instrument
@@ -197,6 +198,19 @@ def test_what_is_kept_leaves_out_what_is_not_so() -> None:
     assert dump_market(market) == {}
     ask(market, tell("resolved", handle="event"), ENDS_US + SECOND_US)
     assert dump_market(market)["payouts"] == UP
+
+
+def test_what_is_kept_makes_the_same_market_again() -> None:
+    market, _ = begin()
+    for now_us, phase in ((ENDS_US + SECOND_US, "proposed"), (ENDS_US + 60 * SECOND_US, "resolved")):
+        ask(market, tell(phase), now_us)
+        names = {"slug": "m", "state": market.state, "condition": "0xc", "opens_us": OPENS_US, "ends_us": ENDS_US}
+        again = restore_market({**names, **dump_market(market)}, TOKENS)
+        for name in ("handle", "ended_us", "judged_us", "payouts", "resolved_us", "checks", "is_priced"):
+            assert getattr(again, name) == getattr(market, name)
+    early, _ = begin(OPENS_US)
+    ask(early, tell("closed"), OPENS_US + SECOND_US)
+    assert dump_market(early) == {"ended_us": OPENS_US + SECOND_US, "judged_us": OPENS_US + SECOND_US}
 
 
 PHASES = st.sampled_from(["trading", "closed", "proposed", "disputed", "resolved", "none"])

@@ -21,7 +21,7 @@ from truetape.venues import load_venue
 START_S = 1_777_470_300
 """A quarter of an hour begins."""
 RECORD = RecordSettings(
-    flush_interval_ms=100, flush_interval_idle_ms=100, fsync_interval_ms=30_000, tick_seconds=60, stop_seconds=1000
+    flush_interval_ms=100, flush_interval_idle_ms=100, fsync_interval_ms=30_000, tick_seconds=60, stop_seconds=10**7
 )
 
 

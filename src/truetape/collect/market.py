@@ -115,11 +115,18 @@ KEPT = ("handle", "ended_us", "judged_us", "resolved_us", "checks", "payouts", "
 
 
 def dump_market(market: Market) -> dict[str, Any]:
-    """Return what a later run needs beside names, state and times; what is not so is left out."""
+    """Return what a later run needs beside names, state and times; what is not so, or goes without saying, is left out."""
+    usual = {"handle": market.slug, "ended_us": market.ends_us, "judged_us": market.ends_us}
     told = {name: value for name in KEPT if (value := getattr(market, name))}
-    if told["handle"] == market.slug:
-        del told["handle"]
-    return told
+    return {name: value for name, value in told.items() if value != usual.get(name)}
+
+
+def restore_market(said: dict[str, Any], instruments: dict[str, Instrument]) -> Market:
+    """Make a market of what was kept of it."""
+    told = {name: said[name] for name in ("slug", "state", "condition", "opens_us", "ends_us", *KEPT) if name in said}
+    has_ended = said["state"] not in BEFORE_END
+    usual = {"ended_us": said.get("ends_us"), "judged_us": said.get("ends_us")} if has_ended else {}
+    return Market(**{"handle": said["slug"], **usual, **told}, instruments=instruments)
 
 
 def move(market: Market, state: str, reason: str) -> Transition:

@@ -1,16 +1,15 @@
 """What an earlier run followed, read from the tape's end backwards: the last roster, and the steps after it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 import pyarrow.compute as pc
 
-from truetape.collect.market import KEPT, Market
+from truetape.collect.market import Market, restore_market
 from truetape.collect.plan import find_discovery
 from truetape.config import Settings
-from truetape.events.instrument import Instrument
 from truetape.tape import find_folder, has_tape, open_reader
 from truetape.tape.contract import TapeReader
 from truetape.tape.folder import list_firsts
@@ -46,7 +45,10 @@ def make_markets(venue: Venue, followed: Followed) -> list[Market]:
     if discovery is None:
         return []
     name = partial(venue.name_instrument, discovery.market)
-    return [make_market(said, name) for said in followed.get(venue.name, ())]
+    return [
+        restore_market(said, {outcome: name(token) for outcome, token in said.get("tokens", {}).items()})
+        for said in followed.get(venue.name, ())
+    ]
 
 
 def read_rosters(reader: TapeReader, firsts: list[int], venues: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -100,10 +102,3 @@ def _replay(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 _NAMED = ("slug", "state", "condition", "opens_us", "ends_us", "tokens")
-
-
-def make_market(said: dict[str, Any], name_instrument: Callable[[str], Instrument]) -> Market:
-    """Make a market of what a roster says of it; a token is named by itself until an answer tells more."""
-    instruments = {outcome: name_instrument(token) for outcome, token in said.get("tokens", {}).items()}
-    names = [name for name in (*_NAMED[:-1], *KEPT) if name in said]
-    return Market(**{"handle": said["slug"], **{name: said[name] for name in names}}, instruments=instruments)
