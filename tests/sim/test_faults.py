@@ -6,6 +6,7 @@ import pytest
 
 from truetape.errors import ConfigError
 from truetape.sim.faults import Armed, Fault, load_faults, parse_faults, spoil
+from truetape.sim.hub import Judge, SimClock
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,37 @@ def test_frames_are_spoilt_in_the_middle_or_by_a_key() -> None:
 
     assert spoil(Fault("corrupt"), frame) == frame[: len(frame) * 2 // 3]
     assert spoil(Fault("change-field", key="p", new_key="price"), frame) == b'{"e":"trade","price":"1.5"}'
+
+
+def test_a_hash_is_changed_in_one_digit_whatever_the_spaces() -> None:
+    for frame in (b'{"hash":"0a1f","x":1}', b'{"hash": "f000"}'):
+        spoilt = spoil(Fault("wrong-hash"), frame)
+        assert sum(a != b for a, b in zip(spoilt, frame, strict=True)) == 1
+
+
+class StillClock(SimClock):
+    """Stands where it is put."""
+
+    at_s = 0.0
+
+    def elapsed_s(self) -> float:
+        return self.at_s
+
+
+def test_spells_hold_from_their_time_for_their_length() -> None:
+    time = StillClock()
+    judge = Judge(parse_faults("at 10s mute 5s of btc-*; at 12s polymarket ghost 5s"), time)
+    held = {}
+    for at_s in (9.9, 10.0, 12.0, 14.9, 15.0, 17.1):
+        time.at_s = at_s
+        held[at_s] = [bool(judge.find_spell(action, "polymarket", "btc-x")) for action in ("mute", "ghost")]
+        assert not judge.find_spell("mute", "polymarket", "eth-x")
+        assert not judge.find_spell("ghost", "kalshi", "btc-x")
+    assert list(held.values()) == [[0, 0], [1, 0], [1, 1], [1, 1], [0, 1], [0, 0]]
+    assert not judge.is_watching
+
+
+def test_quirks_are_kept_for_whoever_makes_the_markets() -> None:
+    judge = Judge(parse_faults("every 4 late 60s of btc-*; split; at 5s cut; drop 1 frame"), StillClock())
+    assert [(q.action, q.pattern, q.value) for q in judge.quirks] == [("late", "btc-*", 4.0), ("split", "*", 0.0)]
+    assert (len(judge.frames), len(judge.timed), len(judge.spells)) == (1, 1, 0)

@@ -521,9 +521,16 @@ def test_markets_of_protocol_2_name_their_positions() -> None:
         assert told["clobTokenIds"] is None
         assert told["positionIds"] == list(market.tokens)
         assert int(market.tokens[1]) == int(market.condition, 16) << 8 | 1
+        await guest.decode(f"{GAMMA}/events/slug/{market.slug}")
+        on_message = guest.decoder.open("clob", "c")
         async with guest.connect("clob") as socket:
             await socket.send_str(subscribe(market))
-            frames = await listen(socket, 10)
+            frames = await listen(socket, market.resolved_s + 10 - clock.wall_ns() / 1e9)
         assert {event["market"] for event in list_events(frames, "price_change")} == {market.condition + "00"}
+        for number, frame in enumerate(frames):
+            on_message(frame.encode(), clock.wall_ns(), number)
+        assert "clob_socket" in guest.rows.plain["resolution"][-1]
+        assert all(market.condition in row for row in guest.rows.plain["resolution"])
+        assert guest.rows.wishes
 
     visit(steps)

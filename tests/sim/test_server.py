@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from truetape import clock
 from truetape.errors import ConfigError
 from truetape.sim.server import SimServer, Synthetic
 from truetape.sim.spec import write_padded
@@ -413,3 +414,35 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
                 break
             await asyncio.sleep(0.01)
         assert not hub.sessions and not hub.rooms
+
+
+async def test_the_truth_of_a_prediction_market_is_told_by_its_slug() -> None:
+    async with SimServer(venues=["polymarket"]) as server:
+        market = server.world.prediction.find("BTC", "15m", server.world.now_ms / 1000)
+        _, truth, _ = await get(server, f"/_sim/truth?slug={market.slug},no-such-market")
+    assert list(truth["prediction"]) == [market.slug]
+    told = truth["prediction"][market.slug]
+    assert (told["official"], told["strike"]) == (market.official, str(market.strike))
+
+
+def test_a_server_rests_between_the_seconds_of_prediction_markets() -> None:
+    turns = []
+
+    async def run() -> None:
+        async with SimServer(venues=["polymarket"]) as server:
+            advance = server.world.advance
+            server.world.advance = lambda: turns.append(1) or advance()  # type: ignore[method-assign]
+            await asyncio.sleep(30)
+
+    with clock.step_virtual(1_795_255_200):
+        clock.run(run())
+    assert 25 < len(turns) < 150
+
+
+async def test_a_coin_market_wakes_a_resting_server() -> None:
+    async with (
+        SimServer(venues=["polymarket", "binance"], feed=FAST) as server,
+        visit(server, "/stream.binance.com/stream") as client,
+    ):
+        await client.send(subscribe("btcusdt@trade"))
+        assert len(await read_trades(client, 20)) >= 20

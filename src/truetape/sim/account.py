@@ -1,6 +1,7 @@
 """What the fake venues can tell of themselves: the truth that a recorder's data is held against."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -16,14 +17,28 @@ def list_done(judge: Judge) -> list[dict[str, object]]:
 
 
 def describe_truth(world: World, args: Mapping[str, str]) -> dict[str, object]:
-    """Describe instruments by `venue`, `feed` and `symbol`: book, trades from `from_id`, what was delivered to whom."""
+    """Describe instruments by `venue`, `feed` and `symbol`: book, trades from `from_id`, what was delivered to whom.
+
+    `slug` (several with commas between) names prediction markets, whose whole future is told.
+    """
     wanted = {key: args[key] for key in ("venue", "feed", "symbol") if args.get(key)}
     markets = [
         _describe_market(market, int(args.get("from_id", -1)), int(args.get("limit", 1000)))
         for market in world.markets.values()
         if all(getattr(market.spec, key) == value for key, value in wanted.items())
     ]
-    return {"now_ms": world.now_ms, "markets": markets, "deliveries": _list_deliveries(world, wanted)}
+    slugs = [slug for slug in args.get("slug", "").split(",") if slug]
+    found = [world.prediction.find_slug(slug, world.now_ms / 1000) for slug in slugs]
+    told = {market.slug: msgspec.to_builtins(market) for market in found if market is not None}
+    deliveries = _list_deliveries(world, wanted)
+    return {"now_ms": world.now_ms, "markets": markets, "prediction": _write_prices(told), "deliveries": deliveries}
+
+
+def _write_prices(told: dict[str, Any]) -> dict[str, Any]:
+    """Write prices of 18 decimals as text, for numbers in JSON do not hold them."""
+    for market in told.values():
+        market |= {key: str(market[key]) for key in ("strike", "settlement")}
+    return told
 
 
 def _describe_market(market: Market, from_id: int, limit: int) -> dict[str, object]:

@@ -193,8 +193,8 @@ def pair_outcomes(outcomes: Sequence[str], tokens: Sequence[str]) -> dict[str, s
 def note_new_market(desk: Desk, said: NewMarket, at: At) -> None:
     """Write a market that the socket announced, unless a listing already told more of it."""
     outcomes = pair_outcomes(said.outcomes, said.assets_ids)
-    tick = said.order_price_min_tick_size
-    note_partly(desk, Market(said.slug, said.market, outcomes, {}, question=said.question, tick=tick), at)
+    tick, condition = said.order_price_min_tick_size, find_condition(desk, said.market)
+    note_partly(desk, Market(said.slug, condition, outcomes, {}, question=said.question, tick=tick), at)
 
 
 def note_partly(desk: Desk, market: Market, at: At) -> None:
@@ -207,6 +207,12 @@ def note_partly(desk: Desk, market: Market, at: At) -> None:
     _note_metadata(desk, market, at)
 
 
+def find_condition(desk: Desk, field: str) -> str:
+    """Return the listed condition that a frame's market field means: protocol 2 fills 31 bytes up to 32."""
+    known = desk.recall("markets")
+    return field[:-2] if field.endswith("00") and field not in known and field[:-2] in known else field
+
+
 class Resolved(Protocol):
     """What the socket says of a resolved market."""
 
@@ -217,10 +223,11 @@ class Resolved(Protocol):
 
 def note_resolved(desk: Desk, said: Resolved, at: At) -> None:
     """Write the socket's word that a market is resolved: no label, for it tells no payouts."""
-    known = desk.recall("markets").get(said.market)
+    condition = find_condition(desk, said.market)
+    known = desk.recall("markets").get(condition)
     slug = said.slug or (known[0] if known else None)
     own = [slug, "clob_socket", "resolved", False, said.winning_outcome, None, None, None, None, None]
-    is_news = note_resolution(desk, said.market, at, own)
+    is_news = note_resolution(desk, condition, at, own)
     if is_news and known:  # its event, which has the payouts, is worth asking for now
         url = name_event_url(known[4] or known[0])
         desk.scribe.rows.wishes.append(Fetch(NAME, CLOB, url, "the socket says that it is resolved"))
