@@ -172,6 +172,11 @@ def summarize(status: LiveStatus, settings: Settings) -> None:
         f"in {', '.join(settings.sinks)}: " + (", ".join(f"{n:,} {kind}" for kind, n in rows.items()) or "nothing")
     )
     streams = status.view.streams if status.view else []
-    blind = [s for s in streams if s.gap]
-    for stream in blind:
+    blind = [s for s in streams if s.gap and s.gap != "venue_status"]
+    for stream in blind[:STREAMS_SHOWN_MAX]:
         click.echo(f"  still in a gap: {stream.venue} {stream.symbol} {stream.channel} ({stream.gap})")
+    if len(blind) > STREAMS_SHOWN_MAX:
+        click.echo(f"  … and {len(blind) - STREAMS_SHOWN_MAX} more")
+    over = sum(s.gap == "venue_status" for s in streams)
+    if over:
+        click.echo(f"  {over:,} streams are over, or closed by the venue")

@@ -27,7 +27,7 @@ CHECKS_MAX = 7
 """A proposal or dispute is looked at for so many days."""
 CHECK_PATIENCE_US = 3600 * SECOND_US
 """A last look that got no answer is tried again for so long."""
-LOOK_US = 600 * SECOND_US
+LOOK_US = 1800 * SECOND_US
 """A running market is asked for this often: it may close early, or move its end."""
 LOOK_ENDLESS_US = 300 * SECOND_US
 """The same where nobody knows its end."""
