@@ -5,12 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute
 import pytest
+from deltalake import write_deltalake
 from gold import Spoil, write_gold
 from market_lake import Shape, at, make_row, write_kind, write_market_lake
 
 from truetape.lake import Lake
 from truetape.quality import CheckResult, run_checks
+from truetape.transform import build
 
 SECONDS = 120
 FIRST, SECOND, THIRD = (f"btc-updown-2m-{1_777_420_800 + i * SECONDS}" for i in range(3))
@@ -73,7 +77,7 @@ def test_good_markets_pass(raw: Path, name: str) -> None:
     assert result.examined > 0
 
 
-@pytest.mark.parametrize("name", [*NAMES, "books_proven"])
+@pytest.mark.parametrize("name", [*NAMES, "books_proven", "look_ahead_rebuilt"])
 def test_nothing_to_examine_is_no_pass(lake: Path, name: str) -> None:
     result = check(lake, name)
     assert (result.verdict, result.examined) == ("not applicable", 0)
@@ -247,3 +251,23 @@ def test_books_that_do_not_mirror_each_other_are_told(lake: Path) -> None:
     (found,) = check(lake, "books_proven").findings
     assert (found.severity, found.count) == ("warning", 2)
     assert found.what == "not the mirror of the other outcome's book, of 50 comparisons"
+
+
+def test_a_table_that_its_past_does_not_give_is_found(raw: Path) -> None:
+    """The models build the table; then one cell is as if somebody had known better."""
+    build(raw, ["canonical", "truth"])
+    assert check(raw, "look_ahead_rebuilt").verdict == "passed"
+    (rows,) = [Lake(raw).sql("select * from canonical order by market_id, t").arrow()]
+    spoiled = pa.compute.add(rows["oracle_mid"], 1.0)
+    rows = rows.set_column(rows.schema.get_field_index("oracle_mid"), "oracle_mid", spoiled)
+    write_deltalake(raw / "canonical", rows, mode="overwrite", partition_by=["date", "venue"])
+    result = check(raw, "look_ahead_rebuilt")
+    assert result.verdict == "failed"
+    assert result.findings[0].what.startswith("oracle_mid is ")
+
+
+def test_what_builds_models_runs_when_asked(lake: Path) -> None:
+    def names(**options: bool) -> set[str]:
+        return {result.name for result in run_checks(Lake(lake), **options).results}
+
+    assert names(deep=True) - names() == {"look_ahead_rebuilt"}

@@ -11,15 +11,16 @@ from truetape.cli._output import print_json, print_rows
 
 @click.command("check")
 @click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Leave out what builds models to find out.")
 @lake_option
 @config_option
 @json_option
-def command(names: tuple[str, ...], lake: str | None, config_path: Path, as_json: bool) -> None:
+def command(names: tuple[str, ...], quick: bool, lake: str | None, config_path: Path, as_json: bool) -> None:
     """Run all checks on the lake, or the named ones; exits with 1 when a finding is an error."""
     from truetape.lake import Lake
     from truetape.quality import run_checks
 
-    report = run_checks(Lake(find_lake(lake, config_path)), names or None)
+    report = run_checks(Lake(find_lake(lake, config_path)), names or None, deep=not quick)
     if as_json:
         print_json(report)
         sys.exit(report.exit_code)

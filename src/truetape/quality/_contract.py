@@ -45,3 +45,5 @@ class Check(msgspec.Struct, frozen=True):
     examines: str
     """What is counted as examined: trades, quotes, bars."""
     run: Callable[[Lake], Outcome]
+    is_deep: bool = False
+    """Whether it builds models to find out: seconds to minutes."""

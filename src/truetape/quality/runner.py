@@ -79,13 +79,13 @@ def list_checks() -> tuple[Check, ...]:
     return tuple(found)
 
 
-def run_checks(lake: Lake, names: Sequence[str] | None = None) -> CheckReport:
-    """Run all checks, or the named ones."""
+def run_checks(lake: Lake, names: Sequence[str] | None = None, *, deep: bool = False) -> CheckReport:
+    """Run all checks, or the named ones; those that build models only when named, or when `deep`."""
     known = {check.name: check for check in list_checks()}
     for name in names or ():
         if name not in known:
             raise ConfigError(f"check {name!r}: unknown (allowed: {', '.join(known)})")
-    chosen = [known[name] for name in names] if names else list(known.values())
+    chosen = [known[name] for name in names] if names else [c for c in known.values() if deep or not c.is_deep]
     return CheckReport(tuple(_run_check(check, lake) for check in chosen))
 
 
