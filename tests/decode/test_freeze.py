@@ -204,3 +204,15 @@ def test_quotes_without_sizes_may_stand_still_while_their_outcome_trades() -> No
         tape.say(LINE, market.change(("SELL", "0.50", str(100 - number))))
         tick(tape)
     assert play(tape).gaps(reason="silence") == []
+
+
+def test_one_reconnect_is_wished_for_all_books_of_a_silent_connection() -> None:
+    market = SealedMarket()
+    tape = begin(market)
+    for size in "1234":
+        tape.say(LINE, market.change(("BUY", "0.44", size)))
+    tick(tape, 12)  # no pongs either
+    outcome = play(tape)
+    assert {gap["venue_symbol"] for gap in silences(outcome)} == {UP, DOWN}
+    assert set(kinds(outcome)) <= {"Fetch", "Reconnect"}
+    assert kinds(outcome).count("Reconnect") == 1

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from truetape.decode.gaps import Ledger
+from truetape.decode.minute import At
 from truetape.decode.remedy import BROKEN, FROZEN, STALLED
-from truetape.decode.seals import At, Live, Seals
+from truetape.decode.seals import Seals
+from truetape.decode.shelf import Live
 from truetape.decode.state import ConnectionState
 
 DOUBT_NS = 2_000_000_000
@@ -31,37 +33,39 @@ class Freeze:
 
     def __init__(self, seals: Seals, ledger: Ledger, connections: Mapping[str, ConnectionState]) -> None:
         self._seals = seals
+        self._shelf = seals.shelf
         self._ledger = ledger
-        self._connections = connections
+        self._connections = seals.remedies.connections = connections
         self._probes = 0
 
     def take_event(self, name: str, at: At) -> None:
         """Take an event of the tape: ticks pass time, ends of connections and sessions end a minute early."""
         if name == "tick":
-            self._seals.turn_minute(at)
+            self._seals.minutes.turn(at)
             self._probes = 0
-            for live in [*self._seals.list_live()]:
+            for live in [*self._shelf.list_all()]:
                 self._judge(live, at)
         elif name in {"closed", "stopped", "started"}:
-            self._seals.turn_minute(at, is_all=True)
+            self._seals.minutes.turn(at, is_all=True)
 
     def _judge(self, live: Live, at: At) -> None:
         state, book = live.state, live.book
         if not state.connections:
             if at[0] - state.seen_ns > DROP_NS:
-                self._seals.forget(live)
+                self._shelf.forget(live)
             return
         if book.doubt is not None and at[0] - book.doubt.received_ns > DOUBT_NS:
             self._seals.settle_doubt(live, at, None)
         if state.gap and state.rows:
-            if not state.is_synced:
+            connection = self._connections.get(state.connections[-1])
+            if not state.is_synced and not (connection is not None and connection.silent):
                 steps = STALLED if state.gap_reason == "silence" else BROKEN
                 self._seals.remedies.ask(live.stream, state, book, at[0], "still not whole", steps)
             return
         evidence = self._find_sibling(live, at) or self._find_other_line(live, at) or self._find_rival(live, at)
         if evidence is not None:
             self._declare(live, at, evidence)
-            other = self._seals.find_live(book.sibling) if book.sibling >= 0 else None
+            other = self._shelf.find(book.sibling) if book.sibling >= 0 else None
             if other is not None and other.state.is_synced and other.book.at_us < evidence.get("answer_at_us", 0):
                 self._declare(other, at, evidence | {"sibling": live.stream.symbol})  # it mirrors this one
         elif state.is_synced:
@@ -69,7 +73,7 @@ class Freeze:
 
     def _find_sibling(self, live: Live, at: At) -> dict[str, Any] | None:
         """Tell how the other outcome moved on without this one: every frame of changes has both."""
-        other = self._seals.find_live(live.book.sibling) if live.book.sibling >= 0 else None
+        other = self._shelf.find(live.book.sibling) if live.book.sibling >= 0 else None
         if other is None or not other.state.is_synced or other.book.at_us <= live.book.at_us:
             live.book.seen_sibling = other.state.rows if other is not None else 0
             return None
@@ -102,10 +106,10 @@ class Freeze:
         state, book = live.state, live.book
         state.is_synced = False
         book.rival = None
-        begin = max(state.seen_ns, book.confirmed_ns)
         is_frozen = not self._flows(live, at)
-        evidence = evidence | {"connection_flows": not is_frozen}
-        self._ledger.open(live.stream, state, "silence", at, from_ns=begin, evidence=evidence)
+        evidence = evidence | {"connection_flows": not is_frozen, "confirmed_ns": book.confirmed_ns or None}
+        # not from when an answer last agreed: answers may be cached, and so older than what was lost
+        self._ledger.open(live.stream, state, "silence", at, from_ns=state.seen_ns, evidence=evidence)
         steps = FROZEN if is_frozen else STALLED
         self._seals.remedies.ask(live.stream, state, book, at[0], f"silence: {evidence}", steps)
 
@@ -113,7 +117,7 @@ class Freeze:
         """Tell whether any book came lately on the connection that carries this one; answers to pings prove nothing."""
         connection = self._connections.get(live.state.connections[-1])
         streams = connection.streams if connection is not None else []
-        others = [self._seals.find_live(index) for index in streams]
+        others = [self._shelf.find(index) for index in streams]
         return any(other is not None and at[0] - other.state.seen_ns < 2 * BEHIND_NS for other in others)
 
     def _probe(self, live: Live, at: At) -> None:

@@ -1,9 +1,10 @@
 """What is asked for when a sealed book is broken or frozen: first what is cheap, then what surely helps."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from truetape.decode.sealed import SealedBook
-from truetape.decode.state import StreamState
+from truetape.decode.state import ConnectionState, StreamState
 from truetape.events.instrument import Stream
 from truetape.events.rows import Rows
 from truetape.events.wish import Fetch, Reconnect, Resubscribe
@@ -27,6 +28,8 @@ class Remedies:
     def __init__(self, rows: Rows, topics: dict[int, tuple[str, ...]]) -> None:
         self._rows = rows
         self._topics = topics
+        self.connections: Mapping[str, ConnectionState] = {}
+        """What is open now: one reconnect is enough for all books of a connection."""
 
     def ask(
         self, stream: Stream, state: StreamState, book: SealedBook, at_ns: int, reason: str, steps: tuple[Step, ...]
@@ -44,9 +47,17 @@ class Remedies:
             topics = self._topics.get(stream.index, ())
             self._rows.wishes.append(Resubscribe(stream.venue, stream.feed, connection, topics, why))
         elif step == "reconnect":
-            self._rows.wishes.append(Reconnect(stream.venue, stream.feed, connection, why))
+            self._reconnect(stream, connection, at_ns, why)
         state.wished_ns = at_ns
         book.tries += 1
+
+    def _reconnect(self, stream: Stream, name: str, at_ns: int, why: str) -> None:
+        connection = self.connections.get(name)
+        if connection is not None:
+            if connection.wished_ns and at_ns - connection.wished_ns < PAUSE_NS:
+                return
+            connection.wished_ns = at_ns
+        self._rows.wishes.append(Reconnect(stream.venue, stream.feed, name, why))
 
     def fetch(self, stream: Stream, reason: str) -> bool:
         """Wish for a book over HTTP; False where the venue has none."""

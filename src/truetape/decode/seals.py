@@ -4,19 +4,17 @@ A seal is that of the whole book after all rows of its batch, which may come in 
 does not come out is in doubt until another begins, and only then broken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from truetape.decode.gaps import Ledger
+from truetape.decode.minute import MINUTE_NS, At, Minutes
 from truetape.decode.remedy import BROKEN, Remedies
-from truetape.decode.sealed import Doubt, Ladder, Late, Rival, SealedBook, Tally, is_crossed, mirrors_best
+from truetape.decode.sealed import Doubt, Late, Rival, SealedBook, Tally, is_crossed, mirrors_best
+from truetape.decode.shelf import Live, Shelf
 from truetape.decode.state import BUFFER_UNSYNCED_MAX, StreamState
-from truetape.events.instrument import Stream
-from truetape.events.rows import BOOK_DIFF, BOOK_FETCHED, BookRow, Levels, Rows, Seal
-from truetape.venues import load_venue
-from truetape.venues._sealing import Sealing
+from truetape.events.rows import BOOK_DIFF, BOOK_FETCHED, BookRow, Rows, Seal
 
-MINUTE_NS = 60_000_000_000
 DOUBT_ROWS_MAX = 64
 TAKE_OVER_NS = 1_000_000_000
 """A broken book is left to another connection when its own says nothing for so long."""
@@ -24,44 +22,8 @@ ON_THE_WAY = frozenset({"not_started", "checksum", "crossed", "sequence", "disk"
 """Reasons of a gap that a fetched book may end: the stream flows. After others a picture in the stream must."""
 FROZEN_NS = 2_000_000_000
 """A change so much older than the gap, and never seen, says that the stream was frozen before: clocks may differ less."""
-At = tuple[int, int]
-"""(received_ns, tape offset)."""
 Close = Callable[[StreamState, tuple[Any, ...], dict[str, Any] | None, str, int | None], None]
 """(state, row, evidence, outcome, missing): close the stream's gap and attach it to the row's connection."""
-
-
-class Live:
-    """What is at hand of one book while decoding, made anew after a restart."""
-
-    __slots__ = ("asks", "bids", "book", "sealing", "state", "stream")
-
-    def __init__(self, stream: Stream, state: StreamState, book: SealedBook, sealing: Sealing) -> None:
-        self.stream = stream
-        self.state = state
-        self.book = book
-        self.sealing = sealing
-        self.bids = Ladder(book.bids, sealing.write_level, is_ask=False)
-        self.asks = Ladder(book.asks, sealing.write_level, is_ask=True)
-
-    def make_seal(self, context: tuple[Any, ...]) -> str:
-        """Return the text that a seal of this book should be."""
-        return self.sealing.seal(self.bids.join(), self.asks.join(), context)
-
-    def search(self, seal: Seal, others: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-        """Return a context that the seal comes out in, when its own is not the one."""
-        for context in self.sealing.list_contexts(seal.context, others):
-            if self.make_seal(context) == seal.expected:
-                return context
-        return None
-
-    def guess(self, seal: Seal) -> tuple[Any, ...] | None:
-        """Return the constants that a picture comes out with, when nothing told them."""
-        return next((c for c in self.sealing.list_guesses(seal.context) if self.make_seal(c) == seal.expected), None)
-
-    def replace(self, bids: Levels, asks: Levels) -> None:
-        """Start anew from a full picture."""
-        self.bids.replace(bids)
-        self.asks.replace(asks)
 
 
 class Seals:
@@ -75,18 +37,17 @@ class Seals:
         self._states = states
         self._close = close
         self.remedies = Remedies(rows, topics)
-        self._live: dict[int, Live] = {}
-        self._markets: dict[str, list[int]] = {}
-        self._minute = -1
+        self.shelf = Shelf(rows, states)
+        self.minutes = Minutes(rows, self.shelf)
 
     # -- rows ---------------------------------------------------------------------------------------------
 
     def take(self, state: StreamState, row: BookRow) -> BookRow | None:
         """Take a row; return what is to be stored of it, null for a repeat."""
         # hot: bench/prove_books.py
-        live = self._live.get(row[0]) or self._open(state, row)
-        if row[2] // MINUTE_NS != self._minute:
-            self._turn((row[2], row[3]))
+        live = self.shelf.held.get(row[0]) or self._open(state, row)
+        if row[2] // MINUTE_NS != self.minutes.now:
+            self.minutes.turn((row[2], row[3]))
         what = row[5]
         if what == BOOK_DIFF:
             keep = self._change(live, row)
@@ -99,62 +60,15 @@ class Seals:
             state.rows += 1
         return keep
 
-    def find_live(self, index: int) -> Live | None:
-        """Return a stream's book; null when it has none."""
-        live = self._live.get(index)
-        state = self._states[index] if live is None and index < len(self._states) else None
-        if state is None or state.sealed is None:
-            return live
-        sealing = load_venue(self._rows.streams[index].venue).sealing
-        if sealing is None:
-            return None
-        live = self._live[index] = Live(self._rows.streams[index], state, state.sealed, sealing)
-        return live
-
-    def list_live(self) -> Iterator[Live]:
-        """List all books, in the order of their streams."""
-        for index, state in enumerate(self._states):
-            if state is not None and state.sealed is not None:
-                live = self.find_live(index)
-                if live is not None:
-                    yield live
-
-    def forget(self, live: Live) -> None:
-        """Drop a book that nobody records any more."""
-        index = live.stream.index
-        live.state.sealed = None
-        self._live.pop(index, None)
-        for others in self._markets.values():
-            if index in others:
-                others.remove(index)
-        sibling = self.find_live(live.book.sibling) if live.book.sibling >= 0 else None
-        if sibling is not None:
-            sibling.book.sibling = -1
-
     def _open(self, state: StreamState, row: BookRow) -> Live:
         if state.sealed is None:
             state.sealed = SealedBook(tally=Tally(minute=row[2] // MINUTE_NS))
-        live = self.find_live(row[0])
+        live = self.shelf.find(row[0])
         assert live is not None
         seal = row[12]
         if not live.book.market and isinstance(seal, Seal):
-            self._pair(live, live.sealing.name_market(seal.context))
+            self.shelf.pair(live, live.sealing.name_market(seal.context))
         return live
-
-    def _pair(self, live: Live, market: str) -> None:
-        """Find the book of the market's other outcome."""
-        if not self._markets:
-            for other in self.list_live():
-                self._markets.setdefault(f"{other.stream.venue} {other.book.market}", []).append(other.stream.index)
-        live.book.market = market
-        known = self._markets.setdefault(f"{live.stream.venue} {market}", [])
-        if live.stream.index not in known:
-            known.append(live.stream.index)
-        if len(known) == 2:
-            other_index = known[0] if known[1] == live.stream.index else known[1]
-            other_live = self.find_live(other_index)
-            if other_live is not None:
-                live.book.sibling, other_live.book.sibling = other_index, live.stream.index
 
     # -- changes ------------------------------------------------------------------------------------------
 
@@ -201,7 +115,7 @@ class Seals:
         book.hash, book.proven_ns, book.doubt, book.tries = seal.expected, row[2], None, 0
         tally = book.tally
         if context is not book.context and live.sealing.name_epoch(context) != tally.epoch:
-            tally = self._begin_epoch(live, live.sealing.name_epoch(context), (row[2], row[3]))
+            tally = self.minutes.begin_epoch(live, live.sealing.name_epoch(context), (row[2], row[3]))
         book.context = context
         if seal.batch != book.batch:  # a batch counts once, however many frames repeat its end
             book.batch = seal.batch
@@ -245,8 +159,11 @@ class Seals:
         state, book = live.state, live.book
         state.is_synced = False
         begin = book.proven_ns if book.proven_ns and not book.is_blind else state.seen_ns
+        if state.gap and begin:  # its connection ended meanwhile: the loss was before
+            self._ledger.widen(live.stream, state, begin, at, evidence)
         self._ledger.open(live.stream, state, reason, at, from_ns=begin, evidence=evidence)
-        self.remedies.ask(live.stream, state, book, at[0], f"{reason} broken", BROKEN)
+        if state.connections:
+            self.remedies.ask(live.stream, state, book, at[0], f"{reason} broken", BROKEN)
 
     def _pass_unjudged(self, live: Live, row: BookRow) -> None:
         """Take a change that nothing proves: at least the book must not cross."""
@@ -420,7 +337,7 @@ class Seals:
         """Compare with the book of the market's other outcome, when both are of one moment."""
         # hot: bench/prove_books.py
         book = live.book
-        other = self._live.get(book.sibling) or self.find_live(book.sibling)
+        other = self.shelf.held.get(book.sibling) or self.shelf.find(book.sibling)
         if other is None or other.book.at_us != book.at_us or not other.state.is_synced or not live.state.is_synced:
             return
         if other.book.doubt is not None:
@@ -453,36 +370,3 @@ class Seals:
                 self.break_book(one, at, "checksum", evidence)
         for one in unproven:
             one.book.is_odd = True
-
-    # -- minutes ------------------------------------------------------------------------------------------
-
-    def turn_minute(self, at: At, *, is_all: bool = False) -> None:
-        """Write what was proven in minutes that are over; `is_all`: in the running one, too."""
-        self._turn(at)
-        if is_all:
-            for live in self.list_live():
-                self._flush(live, at)
-
-    def _turn(self, at: At) -> None:
-        self._minute = at[0] // MINUTE_NS
-        for live in self.list_live():
-            if live.book.tally.minute != self._minute:
-                self._flush(live, at)
-                live.book.tally.minute = self._minute
-
-    def _begin_epoch(self, live: Live, epoch: str, at: At) -> Tally:
-        if live.book.tally.epoch:
-            self._flush(live, at)
-        live.book.tally.epoch = epoch
-        return live.book.tally
-
-    def _flush(self, live: Live, at: At) -> None:
-        tally = live.book.tally
-        if tally.is_empty:
-            return
-        told = (
-            tally.minute * 60_000_000, tally.epoch or None, tally.batches, tally.proven, tally.broken, tally.unjudged,
-            tally.pictures, tally.fetched, tally.confirmed, tally.mirrored, tally.mirror_broken,
-        )  # fmt: skip
-        self._rows.plain.setdefault("book_proof", []).append((live.stream.index, None, *at, *told))
-        live.book.tally = Tally(minute=self._minute, epoch=tally.epoch)
