@@ -1,6 +1,7 @@
 """One number for a lake's content: equal when two lakes hold the same rows, however they were committed."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,21 @@ _TIES = ("venue", "symbol", "received_at")
 """Order of rows that two tapes gave the same place."""
 
 
-def lake_hash(path: str | Path, memory_bytes_max: int = 512 * 1024 * 1024) -> str:
+def lake_hash(
+    path: str | Path, memory_bytes_max: int = 512 * 1024 * 1024, versions: Mapping[str, int] | None = None
+) -> str:
     """Hash every kind's rows in tape order: independent of file names, commits and compaction.
+
+    `versions` are those of the tables to hash, which are then all there are; null: the newest of each.
 
     More than `memory_bytes_max` of sorting goes through a temporary folder beside the lake's tables.
     """
     root = Path(path)
     total = hashlib.sha256()
     for kind in KINDS.values():
-        snapshot = take_snapshot(root, kind)
+        if versions is not None and kind.name not in versions:
+            continue
+        snapshot = take_snapshot(root, kind, None if versions is None else versions[kind.name])
         if snapshot.files:
             total.update(f"{kind.name}\0{_hash_kind(root, snapshot, memory_bytes_max)}\0".encode())
     return total.hexdigest()

@@ -17,6 +17,7 @@ from truetape import clock
 from truetape.errors import ConfigError, Fatal
 from truetape.events.schema import KINDS, Kind
 from truetape.lake.layout import ARCHIVE_LEVEL, PARTITIONS, build_files, sort_rows, table_schema
+from truetape.lake.pin import list_kept
 from truetape.lake.table import store_file, sync_log
 
 FILE_ROWS_MAX = 2_000_000
@@ -50,7 +51,7 @@ def compact(path: str | Path, rows_max: int = FILE_ROWS_MAX) -> dict[str, int]:
 
 
 def vacuum(path: str | Path, retain_hours: int = RETAIN_HOURS_DEFAULT, *, force: bool = False) -> int:
-    """Delete files no version younger than `retain_hours` needs; gives their number.
+    """Delete files that no version younger than `retain_hours` and no pinned one needs; gives their number.
 
     Zero hours would also take the files a writer is about to commit and all history: refused unless forced.
     """
@@ -60,7 +61,11 @@ def vacuum(path: str | Path, retain_hours: int = RETAIN_HOURS_DEFAULT, *, force:
     removed = 0
     for kind in _existing_kinds(root):
         table = DeltaTable(root / kind.name)
-        removed += len(table.vacuum(retain_hours, dry_run=False, enforce_retention_duration=False, full=True))
+        kept = list_kept(root, kind.name) or None
+        done = table.vacuum(
+            retain_hours, dry_run=False, enforce_retention_duration=False, full=True, keep_versions=kept
+        )
+        removed += len(done)
     return removed
 
 

@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS, Kind
+from truetape.lake.pin import read_pin
 from truetape.lake.rows import Params, Rows, connect_duckdb
 from truetape.lake.snapshot import Filter, Snapshot, build_model_query, list_models, take_snapshot
 
@@ -35,16 +36,17 @@ class KindReader(Protocol):
 
 
 class Lake:
-    """Read a lake.
+    """Read a lake, as it is now or as it was when somebody gave it a name (`pin`).
 
     Each event kind has a method named in the plural: `trades`, `book_changes`, `quotes`, `gaps`, ...;
     see `rows` for what it takes. Nothing is read before the result is asked for.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, pin: str | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             raise ConfigError(f"no lake at {self.path}: not a folder")
+        self._pinned = None if pin is None else {n: t.version for n, t in read_pin(path, pin).tables.items()}
 
     def rows(
         self,
@@ -59,7 +61,7 @@ class Lake:
         wanted = Filter(venue, symbol, _read_moment("start", start), _read_moment("end", end))
         found = _find_kind(kind)
         # The files are fixed now, so that the same rows come back each time they are read.
-        select = take_snapshot(self.path, found, version).build_query(wanted)
+        select = self._take_snapshot(found, version).build_query(wanted)
         return Rows(connect_duckdb, f"{select} ORDER BY {', '.join(found.sort)}", schema=found.arrow)
 
     def sql(self, query: str, params: Params = None) -> Rows:
@@ -68,7 +70,7 @@ class Lake:
 
     def versions(self) -> dict[str, int]:
         """Give the current version of each kind's table; kinds without one are absent."""
-        snapshots = {name: take_snapshot(self.path, kind) for name, kind in KINDS.items()}
+        snapshots = {name: self._take_snapshot(kind) for name, kind in KINDS.items()}
         return {name: snapshot.version for name, snapshot in snapshots.items() if snapshot.version >= 0}
 
     def _connect(self, query: str) -> DuckDBPyConnection:
@@ -76,11 +78,21 @@ class Lake:
         named = {name for name in KINDS if re.search(rf"\b{name}\b", query, re.IGNORECASE)}
         # Opening a table costs milliseconds: only those the query speaks of, all when it speaks of none (SHOW TABLES).
         for name in named or KINDS:
-            _create_view(connection, take_snapshot(self.path, KINDS[name]))
+            _create_view(connection, self._take_snapshot(KINDS[name]))
         for model in list_models(self.path):
+            if self._pinned is not None and model not in self._pinned:
+                continue
             if not named or re.search(rf"\b{model}\b", query, re.IGNORECASE):
-                connection.execute(f'CREATE VIEW "{model}" AS {build_model_query(self.path, model)}')
+                version = None if self._pinned is None else self._pinned[model]
+                connection.execute(f'CREATE VIEW "{model}" AS {build_model_query(self.path, model, version)}')
         return connection
+
+    def _take_snapshot(self, kind: Kind, version: int | None = None) -> Snapshot:
+        if self._pinned is None or version is not None:
+            return take_snapshot(self.path, kind, version)
+        if kind.name not in self._pinned:
+            return Snapshot(kind, -1, frozenset(), ())
+        return take_snapshot(self.path, kind, self._pinned[kind.name])
 
     def __getattr__(self, name: str) -> KindReader:
         kind = _PLURALS.get(name)

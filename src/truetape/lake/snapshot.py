@@ -97,9 +97,9 @@ def list_models(root: Path) -> list[str]:
     return sorted(log.parent.name for log in root.glob("*/_delta_log") if log.parent.name not in KINDS)
 
 
-def build_model_query(root: Path, model: str) -> str:
-    """Write the SELECT over the files that a model's table has now."""
-    table = DeltaTable(root / model)
+def build_model_query(root: Path, model: str, version: int | None = None) -> str:
+    """Write the SELECT over the files that a model's table has now, or had in a version."""
+    table = DeltaTable(root / model, version=version)
     uris = ", ".join(quote_text(_escape_glob(uri)) for uri in sorted(table.file_uris()))
     if uris:
         source = f"read_parquet([{uris}], hive_partitioning = true, hive_types = {{'date': DATE, 'venue': VARCHAR}})"

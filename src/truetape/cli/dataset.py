@@ -1,0 +1,71 @@
+"""Names for what a lake held."""
+
+from pathlib import Path
+
+import click
+
+from truetape.cli._options import config_option, find_lake, json_option, lake_option
+from truetape.cli._output import print_rows
+
+
+@click.group("dataset")
+def command() -> None:
+    """Pin versions of a lake, list and compare them; read one with `truetape sql --pin NAME`."""
+
+
+@command.command("ls")
+@lake_option
+@config_option
+@json_option
+def list_(lake: str | None, config_path: Path, as_json: bool) -> None:
+    """List the pins, oldest first."""
+    from truetape.lake import list_pins
+
+    rows = [
+        {"name": p.name, "made_at": p.made_at, "tables": len(p.tables), "rows": sum(t.rows for t in p.tables.values()),
+         "sha256": p.sha256, "note": p.note}
+        for p in list_pins(find_lake(lake, config_path))
+    ]  # fmt: skip
+    print_rows(rows, as_json=as_json, title="pins")
+
+
+@command.command("pin")
+@click.argument("name")
+@click.option("--note", default="", help="What it is for.")
+@lake_option
+@config_option
+def pin(name: str, note: str, lake: str | None, config_path: Path) -> None:
+    """Give what the lake holds now a name: it stays readable whatever is compacted, dropped or vacuumed."""
+    from truetape.lake import pin_lake
+
+    made = pin_lake(find_lake(lake, config_path), name, note)
+    click.echo(f"{name}: {len(made.tables)} tables, {sum(t.rows for t in made.tables.values()):,} rows, {made.sha256}")
+
+
+@command.command("unpin")
+@click.argument("name")
+@lake_option
+@config_option
+def unpin(name: str, lake: str | None, config_path: Path) -> None:
+    """Take a name away; what only it held goes with the next vacuum."""
+    from truetape.lake import drop_pin
+
+    drop_pin(find_lake(lake, config_path), name)
+    click.echo(f"{name} is not pinned any more")
+
+
+@command.command("diff")
+@click.argument("before")
+@click.argument("after", default="now")
+@lake_option
+@config_option
+@json_option
+def diff(before: str, after: str, lake: str | None, config_path: Path, as_json: bool) -> None:
+    """List the tables that differ between two pins, or between a pin and now."""
+    import msgspec
+
+    from truetape.lake import compare_pins, describe_lake, read_pin
+
+    path = find_lake(lake, config_path)
+    pins = [describe_lake(path) if name == "now" else read_pin(path, name) for name in (before, after)]
+    print_rows([msgspec.structs.asdict(found) for found in compare_pins(*pins)], as_json=as_json, title="differences")

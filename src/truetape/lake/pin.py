@@ -1,0 +1,133 @@
+"""Names for what a lake held at one moment: pinned versions stay readable, whatever is compacted or thrown away."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from truetape import clock
+from truetape.errors import ConfigError
+from truetape.events.schema import KINDS
+from truetape.lake.digest import lake_hash
+from truetape.lake.disk import replace_file
+from truetape.lake.snapshot import list_models
+
+_FOLDER = "_pins"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+
+
+class PinnedTable(msgspec.Struct, frozen=True):
+    """One table as it was."""
+
+    version: int
+    rows: int
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """A lake as it was when somebody gave it a name."""
+
+    name: str
+    made_at: datetime
+    sha256: str
+    """Hash of the event tables' rows, as `lake_hash` makes it."""
+    tables: dict[str, PinnedTable]
+    """Event tables and built tables by name."""
+    note: str = ""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One table that is not the same in two pins."""
+
+    table: str
+    version_before: int | None
+    version_after: int | None
+    rows_before: int
+    rows_after: int
+
+
+def pin_lake(path: str | Path, name: str, note: str = "") -> Pin:
+    """Give what a lake holds now a name; ConfigError when the name is taken or is none."""
+    root = Path(path)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"pin {name!r}: a name has letters, digits, `_`, `.` and `-`, at most 80, none of the last three first"
+        )
+    if _find_file(root, name).exists():
+        raise ConfigError(f"pin {name!r} is there already; pins do not change: take another name")
+    pin = describe_lake(root, name, note)
+    (root / _FOLDER).mkdir(exist_ok=True)
+    replace_file(_find_file(root, name), msgspec.json.encode(pin), lambda step: None)
+    return pin
+
+
+def describe_lake(path: str | Path, name: str = "now", note: str = "") -> Pin:
+    """Say what a lake holds now, as a pin would."""
+    root = Path(path)
+    if not root.is_dir():
+        raise ConfigError(f"no lake at {root}: not a folder")
+    names = [kind for kind in KINDS if DeltaTable.is_deltatable(str(root / kind))]
+    tables = {table: _describe(root / table) for table in [*names, *list_models(root)]}
+    made_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
+    versions = {kind: tables[kind].version for kind in names}
+    return Pin(name, made_at, lake_hash(root, versions=versions), tables, note)
+
+
+def list_pins(path: str | Path) -> list[Pin]:
+    """List the pins of a lake, oldest first."""
+    files = sorted((Path(path) / _FOLDER).glob("*.json"))
+    return sorted((_read(file) for file in files), key=lambda pin: pin.made_at)
+
+
+def read_pin(path: str | Path, name: str) -> Pin:
+    """Return a pin; ConfigError names those there are when there is none of that name."""
+    file = _find_file(Path(path), name)
+    if not _NAME.fullmatch(name) or not file.exists():
+        known = ", ".join(pin.name for pin in list_pins(path)) or "none"
+        raise ConfigError(f"pin {name!r}: there is no such pin (there are: {known})")
+    return _read(file)
+
+
+def drop_pin(path: str | Path, name: str) -> None:
+    """Take a name away; what it held may go with the next vacuum."""
+    read_pin(path, name)
+    _find_file(Path(path), name).unlink()
+
+
+def compare_pins(before: Pin, after: Pin) -> list[Difference]:
+    """List the tables that differ."""
+    found = []
+    for table in sorted(before.tables.keys() | after.tables.keys()):
+        old, new = before.tables.get(table), after.tables.get(table)
+        if old != new:
+            found.append(
+                Difference(
+                    table, old.version if old else None, new.version if new else None,
+                    old.rows if old else 0, new.rows if new else 0,
+                )
+            )  # fmt: skip
+    return found
+
+
+def list_kept(path: str | Path, table: str) -> list[int]:
+    """Return the versions of a table that pins hold."""
+    return sorted({pin.tables[table].version for pin in list_pins(path) if table in pin.tables})
+
+
+def _describe(folder: Path) -> PinnedTable:
+    table = DeltaTable(folder)
+    rows = pa.table(table.get_add_actions())["num_records"].to_pylist()
+    return PinnedTable(table.version(), sum(count or 0 for count in rows))
+
+
+def _find_file(root: Path, name: str) -> Path:
+    return root / _FOLDER / f"{name}.json"
+
+
+def _read(file: Path) -> Pin:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Pin)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{file}: not a pin: {error}") from error
