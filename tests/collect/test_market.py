@@ -208,6 +208,8 @@ def test_what_is_kept_makes_the_same_market_again() -> None:
         again = restore_market({**names, **dump_market(market)}, TOKENS)
         for name in ("handle", "ended_us", "judged_us", "payouts", "resolved_us", "checks", "is_priced"):
             assert getattr(again, name) == getattr(market, name)
+    assert watch(again, ENDS_US + 60 * SECOND_US, 0, 120 * SECOND_US)[0] == list(TOKENS.values())
+    assert watch(again, ENDS_US + 120 * SECOND_US, 0, 120 * SECOND_US)[1] == list(TOKENS.values())
     early, _ = begin(OPENS_US)
     ask(early, tell("closed"), OPENS_US + SECOND_US)
     assert dump_market(early) == {"ended_us": OPENS_US + SECOND_US, "judged_us": OPENS_US + SECOND_US}

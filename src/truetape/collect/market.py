@@ -80,6 +80,8 @@ class Market(msgspec.Struct):
     is_confirmed: bool = False
     """The last answer had the same label."""
     is_priced: bool = False
+    is_resumed: bool = False
+    """An earlier run had it subscribed."""
     subscribed: dict[str, Instrument] = {}
     """venue_symbol → what is subscribed now."""
 
@@ -126,7 +128,7 @@ def restore_market(said: dict[str, Any], instruments: dict[str, Instrument]) -> 
     told = {name: said[name] for name in ("slug", "state", "condition", "opens_us", "ends_us", *KEPT) if name in said}
     has_ended = said["state"] not in BEFORE_END
     usual = {"ended_us": said.get("ends_us"), "judged_us": said.get("ends_us")} if has_ended else {}
-    return Market(**{"handle": said["slug"], **usual, **told}, instruments=instruments)
+    return Market(**{"handle": said["slug"], **usual, **told}, instruments=instruments, is_resumed=bool(instruments))
 
 
 def move(market: Market, state: str, reason: str) -> Transition:
@@ -259,7 +261,7 @@ def _find_look(market: Market, now_us: int) -> int:
 def is_watched(market: Market, now_us: int, lead_us: int, grace_us: int) -> bool:
     """Tell whether its outcomes are to be subscribed: from a while before the window until a while after."""
     if market.ended_us is not None:
-        return market.is_subscribed and now_us < market.ended_us + grace_us
+        return (market.is_subscribed or market.is_resumed) and now_us < market.ended_us + grace_us
     return bool(market.instruments) and (market.opens_us is None or now_us >= market.opens_us - lead_us)
 
 
