@@ -34,9 +34,9 @@ def write_report(
     `balance` is what `verify` says; checks are run unless given. Nothing on the page is loaded from elsewhere.
     """
     try:
-        from jinja2 import Environment, FileSystemLoader
-
         from truetape.quality import figure, market_figure
+
+        template = _load_template()
     except ImportError as error:
         raise MissingExtra("the report", "report") from error
     folder = Path(out_dir)
@@ -45,28 +45,7 @@ def write_report(
     survey = survey_lake(lake, {market.slug for market in markets.markets})
     outcome = run_checks(lake) if checks is None else checks
     validation = make_validation(lake, title, checks=outcome, survey=markets)
-    drawn = [curve for curve in survey.curves if curve.points]
-    pictures = {
-        "candles": [figure.render_candles(c, is_wide=len(survey.candles) == 1) for c in survey.candles],
-        "lanes": figure.render_lanes(survey) if survey.lanes else "",
-        "curves": figure.render_curves(drawn) if drawn else "",
-        "heat": market_figure.render_heat(markets) if markets.lanes else "",
-        "gap_lanes": market_figure.render_gap_lanes(markets) if any(lane.gaps for lane in markets.lanes) else "",
-        "panels": [market_figure.render_panel(panel) for panel in markets.panels],
-    }
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        moment=_format_moment,
-        clock=_format_clock,
-        span=_format_span,
-        whole=_format_whole,
-        ms=_format_ms,
-        share=_format_share,
-        price=_format_price,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = template.render(
         title=title,
         survey=survey,
         streams=_describe_streams(survey, markets),
@@ -76,7 +55,7 @@ def write_report(
         validation=validation,
         lines=_choose_lines(validation),
         markets_max=_MARKETS_MAX,
-        pictures=pictures,
+        pictures=_draw_pictures(survey, markets),
         checks=outcome,
         balance=balance,
         notes=_read_notes(lake),
@@ -92,6 +71,38 @@ def write_report(
         (folder / name).write_bytes(content)
     write_validation(validation, folder, tuple(drawings))
     return path
+
+
+def _load_template() -> Any:
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        moment=_format_moment,
+        clock=_format_clock,
+        span=_format_span,
+        whole=_format_whole,
+        ms=_format_ms,
+        share=_format_share,
+        price=_format_price,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _draw_pictures(survey: Survey, markets: MarketSurvey) -> dict[str, Any]:
+    from truetape.quality import figure, market_figure
+
+    drawn = [curve for curve in survey.curves if curve.points]
+    return {
+        "candles": [figure.render_candles(c, is_wide=len(survey.candles) == 1) for c in survey.candles],
+        "lanes": figure.render_lanes(survey) if survey.lanes else "",
+        "curves": figure.render_curves(drawn) if drawn else "",
+        "heat": market_figure.render_heat(markets) if markets.lanes else "",
+        "gap_lanes": market_figure.render_gap_lanes(markets) if any(lane.gaps for lane in markets.lanes) else "",
+        "panels": [market_figure.render_panel(panel) for panel in markets.panels],
+    }
 
 
 def _describe_streams(survey: Survey, markets: MarketSurvey) -> list[dict[str, Any]]:
