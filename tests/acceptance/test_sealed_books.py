@@ -1,0 +1,133 @@
+"""Books of a fake prediction venue that loses, freezes and mutes: found, declared, and healed by what was wished for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from truetape import clock
+from truetape.collect.collector import collect
+from truetape.collect.connection import Tuning
+from truetape.config import RecordSettings, Settings, VenueSettings
+from truetape.decode.engine import Engine
+from truetape.events.wish import Wish
+from truetape.sim.server import SimServer
+from truetape.tape import open_reader, open_writer
+
+START_S = 1_795_255_200
+RECORD = RecordSettings(
+    flush_interval_ms=200, flush_interval_idle_ms=200, fsync_interval_ms=30_000, tick_seconds=5, stop_seconds=10**7
+)
+
+
+class View:
+    """Decodes the tape while it is written, and wishes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine: Engine | None = None
+        self.wishes: list[Wish] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+
+    def step(self) -> list[Wish]:
+        """Decode what is new."""
+        reader = open_reader(self.folder)
+        if self.engine is None:
+            self.engine = Engine(reader.tape_id)
+        for batch in reader.read(self.engine.offset):
+            self.engine.feed(batch)
+        reader.close()
+        for kind, table in self.engine.take().items():
+            self.rows.setdefault(kind, []).extend(table.to_pylist())
+        wished = self.engine.take_wishes()
+        self.wishes += wished
+        return wished
+
+    async def wish(self) -> AsyncIterator[Wish]:
+        """Hand on what is wished, a second after it was recorded at most."""
+        while True:
+            await asyncio.sleep(1)
+            for wish in self.step():
+                yield wish
+
+    def gaps(self, reason: str) -> list[dict[str, Any]]:
+        last = {row["gap_id"]: row for row in self.rows.get("gap", ()) if row["channel"] == "book_change"}
+        return [row for row in last.values() if row["reason"] == reason]
+
+    def book(self, symbol: str) -> dict[tuple[str, float], float]:
+        """A book as the stored rows tell it."""
+        levels: dict[tuple[str, float], float] = {}
+        frame = None
+        for row in self.rows["book_change"]:
+            if row["symbol"] == symbol:
+                if row["is_snapshot"] and row["tape_offset"] != frame:
+                    levels.clear()
+                frame = row["tape_offset"]
+                levels[row["side"], row["price"]] = row["amount"]
+        return {key: size for key, size in levels.items() if size}
+
+
+def record(folder: Path, faults: str, seconds: float) -> tuple[View, list[dict[str, Any]]]:
+    """Record one market's books for so long; return what was decoded and what the venue did wrong."""
+    view = View(folder)
+
+    async def main() -> list[dict[str, Any]]:
+        async with SimServer(venues=["polymarket"], faults=faults) as server:
+            chosen = VenueSettings(
+                instruments=(), channels=("trade", "book_change"), markets=("clob",), series=("15m",), assets=("BTC",),
+                url=server.url,
+            )  # fmt: skip
+            settings = Settings(tape=str(folder), venues={"polymarket": chosen}, record=RECORD)
+            writer, stop = open_writer(settings.tape), asyncio.Event()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(collect(settings, writer, view.wish(), stop, tuning=Tuning()))
+                    await asyncio.sleep(seconds)
+                    stop.set()
+            finally:
+                writer.close()
+            return list(server.faults_done)
+
+    with clock.step_virtual(START_S + 5):
+        done = clock.run(main())
+    view.step()
+    return view, done
+
+
+SLUG = f"btc-updown-15m-{START_S}"
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason", "symbols"),
+    [
+        ("at 60s drop 1 frame of btc-updown-15m-*[0-9]", "checksum", {f"{SLUG}:Up", f"{SLUG}:Down"}),
+        ("at 60s mute 100s of *:Up", "silence", {f"{SLUG}:Up"}),
+        ("at 60s mute 600s of *", "silence", {f"{SLUG}:Up", f"{SLUG}:Down"}),
+    ],
+)
+def test_what_is_lost_or_frozen_is_declared_and_healed(
+    tmp_path: Path, faults: str, reason: str, symbols: set[str]
+) -> None:
+    view, done = record(tmp_path / "tape", faults, 300)
+    assert done
+    gaps = view.gaps(reason)
+    found = {gap["symbol"] for gap in gaps if gap["symbol"].startswith(SLUG)}
+    assert found == symbols
+    assert {gap["state"] for gap in gaps} <= {"closed", "repaired"}
+    proofs = [row for row in view.rows["book_proof"] if row["symbol"].startswith(SLUG)]
+    assert sum(row["proven"] for row in proofs) > 100
+    assert sum(row["unjudged"] for row in proofs) == 0
+    up, down = view.book(f"{SLUG}:Up"), view.book(f"{SLUG}:Down")
+    mirrored = {("ask" if side == "bid" else "bid", round(1 - price, 6)): size for (side, price), size in down.items()}
+    assert {(side, round(price, 6)): size for (side, price), size in up.items()} == mirrored
+
+
+def test_a_healthy_venue_is_never_called_frozen_or_broken(tmp_path: Path) -> None:
+    view, _ = record(tmp_path / "tape", "", 200)
+    assert view.gaps("silence") == view.gaps("checksum") == view.gaps("crossed") == []
+    assert "quarantine" not in view.rows
+    proofs = view.rows["book_proof"]
+    assert sum(row["broken"] + row["unjudged"] + row["mirror_broken"] for row in proofs) == 0
+    assert sum(row["mirrored"] for row in proofs) > 50
