@@ -1,7 +1,7 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from truetape.events.wish import Wish
 from truetape.tape import iter_payloads
 from truetape.tape.frame import FrameBatch, FrameKind, Source
 from truetape.venues import list_venues, load_venue
-from truetape.venues._contract import Handler, Lane, OnMessage, Read, VenueDecoder
+from truetape.venues._contract import Handler, Lane, OnMessage, VenueDecoder
 
 DAY_NS = 86_400 * 10**9
 PACK_FRAMES = 256
@@ -38,9 +38,6 @@ RUN_FRAMES_MIN = 8
 HANDLERS_MAX = 4096
 """Connections whose handlers are kept: those of closed ones go anyway."""
 SAMPLED = tuple(kind for kind in KINDS if kind not in {"gap", "connection", "quarantine", "drift"})
-
-
-Sort = Callable[[Sequence[bytes]], list[Lane | None]]
 
 
 class Memory(msgspec.Struct):
@@ -87,7 +84,7 @@ class Engine:
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
-        self._sorters: dict[Source, Sort] = {}
+        self._sorters: dict[Source, Handler] = {}
         self._waiting: list[Run] = []
         self._samples: list[int] = []
         self._stretch: _Stretch | None = None
@@ -152,43 +149,33 @@ class Engine:
         # hot: bench/decode.py
         if begin == end:
             return
-        lanes = self._sort(stretch, begin, end)
-        if lanes is None:
+        codes = self._sort(stretch, begin, end)
+        if codes is None:
             self._take_singly(stretch, handlers, range(begin, end), begin, end)
             return
         try:
-            self._waiting = _read_runs(stretch, lanes, begin)
+            self._waiting = _read_runs(stretch, self._list_lanes(stretch), codes, begin)
         except Exception:  # noqa: BLE001 - supervisor: whatever is wrong, only the frames that have it must pay
             self._take_singly(stretch, handlers, range(begin, end), begin, end)
             return
-        single = [begin + i for i, lane in enumerate(lanes) if lane is None] if None in lanes else ()
-        self._take_singly(stretch, handlers, single, begin, end)
+        self._take_singly(stretch, handlers, (np.flatnonzero(codes < 0) + begin).tolist(), begin, end)
 
-    def _sort(self, stretch: "_Stretch", begin: int, end: int) -> list[Lane | None] | None:
-        """Return where frames belong that can be decoded by the run; None when there are few."""
+    def _sort(self, stretch: "_Stretch", begin: int, end: int) -> Integers | None:
+        """Return the lanes of frames, by number among those of all sources; None when few have one."""
         # hot: bench/decode.py
-        payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
-        if end - begin < RUN_FRAMES_MIN:
+        if end - begin < RUN_FRAMES_MIN or not self._sorters:
             return None
+        payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
         sorters = [self._sorters.get(source) for source in stretch.sources]
         if len(sorters) == 1:
-            lanes = sorters[0](payloads) if sorters[0] else None
+            found = sorters[0].sort(payloads) if sorters[0] else []
         else:
-            lanes = self._sort_mixed(sorters, stretch.codes[begin:end], payloads)
-        return lanes if lanes and lanes.count(None) < len(lanes) - RUN_FRAMES_MIN else None
+            found = _sort_mixed(sorters, stretch.codes[begin:end], payloads)
+        return np.fromiter(found, np.int64, len(found)) if found.count(-1) <= len(found) - RUN_FRAMES_MIN else None
 
-    def _sort_mixed(self, sorters: list[Sort | None], codes: list[int], payloads: list[bytes]) -> list[Lane | None]:
-        own: dict[int, list[int]] = {code: [] for code, sort in enumerate(sorters) if sort}
-        for i, code in enumerate(codes):
-            if code in own:
-                own[code].append(i)
-        lanes: list[Lane | None] = [None] * len(codes)
-        for code, positions in own.items():
-            sort = sorters[code]
-            if sort is not None:
-                for i, lane in zip(positions, sort([payloads[i] for i in positions]), strict=True):
-                    lanes[i] = lane
-        return lanes
+    def _list_lanes(self, stretch: "_Stretch") -> list[Lane]:
+        sorters = [self._sorters.get(source) for source in stretch.sources]
+        return [lane for sorter in sorters if sorter for lane in sorter.lanes]
 
     def _take_singly(
         self, stretch: "_Stretch", handlers: list[OnMessage], positions: Sequence[int], begin: int, end: int
@@ -490,7 +477,7 @@ class Engine:
                 self._handlers.clear()
                 self._sorters.clear()
             if isinstance(opened, Handler):
-                self._sorters[source] = opened.sort
+                self._sorters[source] = opened
                 opened = opened.on_message
             handler = self._handlers[source] = opened
         return handler
@@ -530,26 +517,42 @@ class _Stretch:
         """Which frames are no messages of the venue."""
 
 
-def _read_runs(stretch: _Stretch, lanes: list[Lane | None], begin: int) -> list[Run]:
+def _sort_mixed(sorters: list[Handler | None], codes: list[int], payloads: list[bytes]) -> list[int]:
+    """Return the lanes of frames of several sources, numbered through all of these."""
+    lanes = [-1] * len(codes)
+    own: dict[int, list[int]] = {code: [] for code, sorter in enumerate(sorters) if sorter}
+    for i, code in enumerate(codes):
+        if code in own:
+            own[code].append(i)
+    first = 0
+    for code, sorter in enumerate(sorters):
+        if sorter is not None and own[code]:
+            found = sorter.sort([payloads[i] for i in own[code]])
+            for i, lane in zip(own[code], found, strict=True):
+                lanes[i] = lane + first if lane >= 0 else -1
+        first += len(sorter.lanes) if sorter else 0
+    return lanes
+
+
+def _read_runs(stretch: _Stretch, lanes: list[Lane], codes: Integers, begin: int) -> list[Run]:
     """Decode the frames from `begin` on that have a lane, those of one kind together."""
     # hot: bench/decode.py
-    end = begin + len(lanes)
-    first = lanes[0]
-    if first is not None and lanes.count(first) == len(lanes):
-        payloads = stretch.payloads if len(lanes) == len(stretch.codes) else stretch.payloads[begin:end]
-        columns = np.full(len(lanes), first.stream), stretch.received_ns[begin:end], stretch.offsets[begin:end]
-        return [first.read(payloads, *columns)]
-    groups: dict[Read, tuple[list[int], list[int]]] = {}
-    for i, lane in enumerate(lanes, begin):
-        if lane is not None:
-            positions, own = groups.setdefault(lane.read, ([], []))
-            positions.append(i)
-            own.append(lane.stream)
+    end, first = begin + len(codes), int(codes[0])
+    if first >= 0 and bool((codes == first).all()):
+        payloads = stretch.payloads if len(codes) == len(stretch.codes) else stretch.payloads[begin:end]
+        columns = np.full(len(codes), lanes[first].stream), stretch.received_ns[begin:end], stretch.offsets[begin:end]
+        return [lanes[first].read(payloads, *columns)]
+    met, places = np.unique(codes, return_inverse=True)
+    found = [lanes[code] if code >= 0 else None for code in met.tolist()]
+    streams = np.array([lane.stream if lane else -1 for lane in found])
+    reads = list(dict.fromkeys(lane.read for lane in found if lane))
+    groups = np.array([reads.index(lane.read) if lane else -1 for lane in found])[places]
     runs = []
-    for read, (positions, own) in groups.items():
-        at, streams = np.array(positions), np.array(own)
-        payloads = [stretch.payloads[i] for i in positions]
-        runs.append(read(payloads, streams, stretch.received_ns[at], stretch.offsets[at]))
+    for group, read in enumerate(reads):
+        own = np.flatnonzero(groups == group)
+        payloads = [stretch.payloads[i] for i in (own + begin).tolist()]
+        at = own + begin
+        runs.append(read(payloads, streams[places[own]], stretch.received_ns[at], stretch.offsets[at]))
     return runs
 
 

@@ -78,9 +78,9 @@ class Lifecycle:
         last = int(received[-1])
         if last - connection.seen_ns >= HOLE_NS:
             times = np.append(np.int64(connection.seen_ns), received)
-            holes = np.flatnonzero(np.diff(times) >= HOLE_NS)
-            connection.holes += zip(times[holes].tolist(), times[holes + 1].tolist(), strict=True)
-            del connection.holes[:-HOLES_MAX]
+            holes = np.flatnonzero(np.diff(times) >= HOLE_NS)[-HOLES_MAX:]
+            spans = zip(times[holes].tolist(), times[holes + 1].tolist(), strict=True)
+            connection.holes = [*connection.holes, *spans][-HOLES_MAX:]
         connection.seen_ns = last
         connection.frames += len(received)
         connection.silent = False

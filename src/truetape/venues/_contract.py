@@ -41,8 +41,12 @@ class Handler(NamedTuple):
     """A connection's handler that also tells which messages can be decoded by the run."""
 
     on_message: OnMessage
-    sort: Callable[[Sequence[bytes]], list[Lane | None]]
-    """(payloads) → their lanes; None: to be decoded by itself. What a lane takes is never control."""
+    lanes: list[Lane]
+    """Where messages may belong; begun anew only while an answer is decoded."""
+    sort: Callable[[Sequence[bytes]], list[int]]
+    """(payloads, not empty) → their lanes by number; below 0: to be decoded by itself.
+
+    What a lane takes is never control."""
 
     def __call__(self, payload: bytes, received_ns: int, offset: int) -> bool:
         """Decode one message."""

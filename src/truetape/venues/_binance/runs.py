@@ -59,10 +59,10 @@ def read_trades(payloads: Sequence[bytes], stream: Integers, received_ns: Intege
         _read_times([trade.T for trade in trades]),
         received_ns,
         offset,
-        np.array([trade.t for trade in trades], np.int64),
-        np.array([trade.m for trade in trades], bool),
-        np.array([trade.p for trade in trades], np.float64),
-        np.array([trade.q for trade in trades], np.float64),
+        _pack_integers([trade.t for trade in trades]),
+        np.frombuffer(bytearray([trade.m for trade in trades]), bool),
+        _pack_floats([trade.p for trade in trades]),
+        _pack_floats([trade.q for trade in trades]),
     )
 
 
@@ -82,7 +82,7 @@ def read_quotes(payloads: Sequence[bytes], stream: Integers, received_ns: Intege
         _read_side([quote.B for quote in quotes]),
         _read_side([quote.a for quote in quotes]),
         _read_side([quote.A for quote in quotes]),
-        np.array([quote.u for quote in quotes], np.int64),
+        _pack_integers([quote.u for quote in quotes]),
     )
 
 
@@ -102,9 +102,9 @@ def make_depth(connection: str, unit: Unit | None) -> Read:
             received_ns,
             offset,
             np.full(len(depths), BOOK_DIFF),
-            np.array([depth.U for depth in depths], np.int64),
-            np.array([depth.u for depth in depths], np.int64),
-            np.array([depth.pu for depth in depths], np.int64),
+            _pack_integers([depth.U for depth in depths]),
+            _pack_integers([depth.u for depth in depths]),
+            _pack_integers([depth.pu for depth in depths]),
             [unit] * len(depths) if unit else [],
             connection,
             *read_levels(sides),
@@ -121,11 +121,19 @@ def _check_count(messages: Sequence[object], payloads: Sequence[bytes]) -> None:
 
 def _read_times(times: list[int]) -> Integers:
     """Return microseconds of times in either unit."""
-    array = np.array(times, np.int64)
+    array = _pack_integers(times)
     return np.where(array < MICROSECONDS_FROM, array * 1000, array)
 
 
 def _read_side(values: list[float]) -> Floats:
-    array = np.array(values, np.float64)
+    array = _pack_floats(values)
     array[array == 0] = np.nan
     return array
+
+
+def _pack_integers(values: list[int]) -> Integers:
+    return np.fromiter(values, np.int64, len(values))
+
+
+def _pack_floats(values: list[float]) -> Floats:
+    return np.fromiter(values, np.float64, len(values))
