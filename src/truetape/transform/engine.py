@@ -8,7 +8,7 @@ from typing import Any
 from truetape.errors import BuildError, MissingExtra
 from truetape.transform.sources import PROJECT
 
-_FLAGS = 9
+_FLAGS = 10
 """Arguments that stand before the command."""
 _MANIFESTS: dict[str, Any] = {}
 """Variables → the parsed project: parsing takes seconds, and the project does not change while we run."""
@@ -57,7 +57,7 @@ def _arguments(work: Path, variables: dict[str, Any]) -> list[str]:
     database = {"database": str(work / "models.duckdb"), "spill": str(work / "spill")}
     return [
         *("--quiet", "--log-level", "none", "--log-level-file", "none", "--no-print"),
-        *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors"),
+        *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--no-write-json"),
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
         *("--target-path", str(work / "dbt"), "--log-path", str(work / "dbt")),
         *("--vars", json.dumps(database | variables)),

@@ -52,11 +52,21 @@ ordered as (
         dense_rank() over (partition by venue, slug, role, sign(age_us) order by abs(age_us), exact_price is null) as side_place,
         min(abs(age_us)) over (partition by venue, slug, role) as nearest_us
     from told
+),
+
+judged as (
+    -- Sources round differently: what differs by rounding alone is the same price.
+    select
+        *,
+        first_value(exact) over (partition by venue, slug, role order by place) as used,
+        case when abs(exact - used)::double < used::double * 1e-9 then used else exact end as said,
+        side_place = 1 and (nearest_us > 0 or age_us = 0) as is_counted
+    from ordered
 )
 
 select
-    * exclude (place, side_place, nearest_us),
+    * exclude (place, side_place, nearest_us, used, said, is_counted),
     place = 1 as is_used,
-    min(exact) filter (where side_place = 1 and (nearest_us > 0 or age_us = 0)) over (partition by venue, slug, role) as low,
-    max(exact) filter (where side_place = 1 and (nearest_us > 0 or age_us = 0)) over (partition by venue, slug, role) as high
-from ordered
+    min(said) filter (where is_counted) over (partition by venue, slug, role) as low,
+    max(said) filter (where is_counted) over (partition by venue, slug, role) as high
+from judged
