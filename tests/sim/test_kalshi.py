@@ -89,9 +89,7 @@ class Line:
         return [frame["msg"] for frame in self.frames if frame["type"] == kind]
 
 
-def meet(
-    talk: Callable[[Line], Awaitable[None]], faults: str = "", start_s: float = START_S, speed: float = 40
-) -> None:
+def meet(talk: Callable[[Line], Awaitable[None]], faults: str = "", start_s: float = START_S) -> None:
     async def main() -> None:
         async with SimServer(venues=("kalshi",), faults=faults) as server, aiohttp.ClientSession() as client:
             key_id = await register(client, server)
@@ -99,7 +97,7 @@ def meet(
             async with client.ws_connect(rewrite_url(FEED.url, server.url), headers=headers) as socket:
                 await talk(Line(socket, server))
 
-    with clock.compress(start_s, speed):
+    with clock.step_virtual(start_s):
         clock.run(main())
 
 
@@ -266,7 +264,7 @@ def test_a_window_ends_with_an_empty_book_and_a_told_result() -> None:
         assert line.rows.memory["kalshi"]["books"][market.ticker][2:] == [{}, {}]
         assert line.rows.plain["resolution"]
 
-    meet(talk, start_s=START_S // 900 * 900 + 880, speed=60)
+    meet(talk, start_s=START_S // 900 * 900 + 880)
 
 
 def test_subscriptions_are_listed_changed_and_left() -> None:

@@ -65,7 +65,7 @@ def meet(talk: Callable[[Line], Awaitable[None]], faults: str = "", start_s: flo
         ):
             await talk(Line(socket, server))
 
-    with clock.compress(start_s, 60):
+    with clock.step_virtual(start_s):
         clock.run(main())
 
 

@@ -148,11 +148,8 @@ class Exchange:
     def _make_window(self, asset: str, opens_s: int, ticker: str) -> Window:
         """Return the world's window with the rule of this exchange, and ids of its own: other books, other trades."""
         window = self._world.find(asset, "15m", opens_s)
-        strike, settlement = (self._world.oracle.average(asset, s, AVERAGE_S) for s in (window.opens_s, window.ends_s))
         tokens = str(crc32(f"{ticker}/yes".encode())), str(crc32(f"{ticker}/no".encode()))
-        return msgspec.structs.replace(
-            window, slug=ticker, tokens=tokens, rule="twap", window_s=AVERAGE_S, strike=strike, settlement=settlement
-        )
+        return msgspec.structs.replace(window, slug=ticker, tokens=tokens, rule="twap", window_s=AVERAGE_S)
 
     # books and trades
 
