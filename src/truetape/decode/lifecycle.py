@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
+from truetape.decode.ending import Endings
 from truetape.decode.gaps import Ledger
-from truetape.decode.notice import UNLISTED, WRITERS
+from truetape.decode.notice import UNLISTED, WRITERS, note_connection
 from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
 from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
 from truetape.events.instrument import Instrument, Stream
@@ -46,6 +47,8 @@ class Lifecycle:
         self._find_state = find_state
         self._choose_rules = choose_rules
         self._topics = topics
+        self._endings = Endings(rows, ledger, find_state)
+        self._on_market_state = self._endings.hear
         self.connections: dict[str, ConnectionState] = {}
         self.session: dict[str, Any] = {}
         """seen_ns: the recorder's last sign of life; ended: how the last session ended."""
@@ -64,7 +67,7 @@ class Lifecycle:
         if name in WRITERS:
             WRITERS[name](self._rows, event, source, at)
         if name not in UNLISTED:
-            self._append(name, meta, source, at)
+            note_connection(self._rows, self.nobody("connection", source), (source.connection, name, meta), at)
         if source.connection not in {"recorder", ""} or name in {"tick", "started"}:
             self.session["seen_ns"] = at[0]
 
@@ -181,8 +184,7 @@ class Lifecycle:
             instrument = find_listed(self._rows, source.venue, wanted) or venue.name_instrument(market, symbol)
             stream = self._rows.add_stream(source.venue, wanted["channel"], source.feed, instrument)
             state = self._find_state(stream.index, at)
-            if wanted["topic"]:  # a poll has none
-                self._topics[stream.index] = (wanted["topic"],)
+            self._topics.update({stream.index: (wanted["topic"],)} if wanted["topic"] else {})  # a poll has none
             if not state.rows and not state.connections:
                 began = self.session.get("started_ns", at[0])
                 self._ledger.open(stream, state, "not_started", at, from_ns=began, evidence={"why": event["event"]})
@@ -197,7 +199,7 @@ class Lifecycle:
                 state.connections.remove(source.connection)
             if connection is not None and stream.index in connection.streams:
                 connection.streams.remove(stream.index)
-            if not state.connections:
+            if not state.connections and not self._endings.let_go(stream, state, at):
                 evidence = {"why": "unsubscribed"}
                 self._ledger.open(stream, state, "venue_status", at, from_ns=at[0], evidence=evidence)
 
@@ -382,12 +384,6 @@ class Lifecycle:
         """Return the stream of rows that belong to no instrument."""
         venue = source.venue or "recorder"
         return self._rows.add_stream(venue, channel, source.feed, Instrument(venue, source.feed, "", "", ""))
-
-    def _append(self, name: str, meta: str, source: Source, at: tuple[int, int]) -> None:
-        stream = self.nobody("connection", source)
-        self._rows.plain.setdefault("connection", []).append(
-            (stream.index, None, *at, source.connection, source.feed, name, meta)
-        )
 
 
 _DENSE = ("step", "range", "chain")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from truetape.events.instrument import Instrument
+from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
 from truetape.tape.frame import Source
 
@@ -22,6 +22,13 @@ def note_request_failed(rows: Rows, event: dict[str, Any], source: Source, at: A
     rows.plain.setdefault("error", []).append(
         (stream.index, None, *at, source.connection, source.feed, None, text, url)
     )
+
+
+def note_connection(rows: Rows, stream: Stream, said: tuple[str, str, str], at: At) -> None:
+    """Write an event as it is: (connection, name, meta)."""
+    connection, name, meta = said
+    own = connection, stream.feed, name, meta
+    rows.plain.setdefault("connection", []).append((stream.index, None, *at, *own))
 
 
 def note_market_state(rows: Rows, event: dict[str, Any], source: Source, at: At) -> None:
