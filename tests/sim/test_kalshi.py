@@ -20,6 +20,7 @@ from truetape.events.rows import Response, Rows, Scribe
 from truetape.sim.server import SimServer
 from truetape.sim.venues._kalshi_market import Exchange, Market
 from truetape.venues import kalshi, load_venue
+from truetape.venues._contract import Wanted
 
 VENUE = load_venue("kalshi")
 FEED = VENUE.feeds[0]
@@ -371,6 +372,26 @@ async def test_a_strike_is_the_value_that_the_window_before_settled_on(server: S
             assert float(one["expiration_value"]) == pytest.approx(average, abs=0.005)
 
 
+async def test_the_packages_own_way_of_finding_windows_finds_them(server: SimServer) -> None:
+    discovery = VENUE.discovery
+    assert discovery is not None
+    now_s = int(server.world.time.now_us() / 1e6)
+    wanted = Wanted(series=("15m",), assets=("BTC", "ETH"))
+    versions = []
+    for url in discovery.list_urls(wanted, now_s):
+        body = json.dumps(await ask(server, url.removeprefix(f"{kalshi.REST_URL}/"))).encode()
+        found, refused = discovery.read(url, body)
+        assert not refused
+        versions += found
+    assert {v.slug for v in versions} == {
+        find_market(server, asset, ahead).ticker for asset in ("BTC", "ETH") for ahead in range(4)
+    }
+    assert all(v.ends_us - v.opens_us == 900_000_000 for v in versions if v.opens_us and v.ends_us)
+    for urls, handles in discovery.ask_urls([v.slug for v in versions]):
+        body = json.dumps(await ask(server, urls[0].removeprefix(f"{kalshi.REST_URL}/"))).encode()
+        assert {v.slug for v in discovery.read(urls[0], body)[0]} == set(handles)
+
+
 @pytest.mark.parametrize(
     ("faults", "statuses"),
     [
@@ -431,6 +452,7 @@ async def test_books_trades_and_events_read_clean(server: SimServer) -> None:
     [
         ("markets/NOTHING", 404),
         ("markets?status=asleep", 400),
+        ("markets?min_close_ts=soon", 400),
         ("markets?limit=2000", 400),
         ("markets?cursor=nonsense", 400),
         ("events/NOTHING", 404),

@@ -72,19 +72,29 @@ class Ask:
         """List the markets that the filters let through, latest to open first."""
         wanted, args = self._read_status(), self.args
         tickers = {part for part in args.get("tickers", "").split(",") if part}
+        first_s, last_s = self.read_second("min_close_ts", 0), self.read_second("max_close_ts", 1 << 40)
         if tickers:
             known = [self.exchange.read_ticker(t) for t in sorted(tickers)]
             found = [m for m in known if m is not None and self.at_s >= m.opens_s - AHEAD_S]
         else:
-            found = list(self.exchange.list_markets(*self._find_span(wanted), self._find_assets()))[::-1]
+            begin_s, end_s = self._find_span(wanted)
+            span = max(begin_s, first_s - WINDOW_S), min(end_s, last_s - WINDOW_S + 1)
+            found = list(self.exchange.list_markets(*span, self._find_assets()))[::-1]
         return [
             m
             for m in found
             if (not wanted or m.find_status(self.at_s) in wanted)
             and args.get("series_ticker", m.series) == m.series
             and args.get("event_ticker", m.event) == m.event
-            and int(args.get("min_close_ts") or 0) <= m.closes_s <= int(args.get("max_close_ts") or 1 << 40)
+            and first_s <= m.closes_s <= last_s
         ]
+
+    def read_second(self, name: str, default: int) -> int:
+        """Return an argument that is a time."""
+        text = self.args.get(name) or str(default)
+        if not text.isdecimal():
+            raise RequestError(400, "bad_request", f"invalid {name} {text[:20]!r}")
+        return int(text)
 
     def _find_span(self, wanted: set[str]) -> tuple[float, float]:
         """Return from when to when markets open that can have these statuses: few, so that few are made."""
@@ -179,8 +189,8 @@ def _list_trades(ask: Ask) -> Row:
     ticker = ask.args.get("ticker")
     recent = ask.exchange.list_markets
     markets = [ask.find_market(ticker)] if ticker else list(recent(ask.at_s - 3600, ask.at_s))
-    first_ms = int(ask.args.get("min_ts") or 0) * 1000
-    last_ms = min(int(ask.args.get("max_ts") or 1 << 40) * 1000, int(ask.at_s * 1000))
+    first_ms = ask.read_second("min_ts", 0) * 1000
+    last_ms = min(ask.read_second("max_ts", 1 << 40) * 1000, int(ask.at_s * 1000))
     rows = [(t, m) for m in markets for t in ask.exchange.list_trades(m) if first_ms <= t.at_ms <= last_ms]
     rows.sort(key=lambda row: row[0].at_ms)
     return ask.page("trades", rows[::-1], lambda row: _describe_trade(*row))
