@@ -63,6 +63,7 @@ class Seals:
     def _open(self, state: StreamState, row: BookRow) -> Live:
         if state.sealed is None:
             state.sealed = SealedBook(tally=Tally(minute=row[2] // MINUTE_NS))
+            state.is_synced = False  # nothing is known of it, whatever was before: a picture must come first
         live = self.shelf.find(row[0])
         assert live is not None
         seal = row[12]
