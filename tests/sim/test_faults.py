@@ -29,6 +29,11 @@ from truetape.sim.hub import Judge, SimClock
             "at 16s binance 429 retry-after 2 for 3 requests",
             Fault("429", "binance", "at", 16.0, count=3, retry_after_s=2.0),
         ),
+        (
+            "at 26s polymarket close 4003 of polybolt",
+            Fault("close", "polymarket", "at", 26.0, pattern="polybolt", count=4003),
+        ),
+        ("lose 3 frames of price.crypto*", Fault("lose", pattern="price.crypto*", count=3)),
         ("5xx for 2 requests of */depth*", Fault("5xx", count=2, pattern="*/depth*")),
         ("at 22s slow 2s for 1 request", Fault("slow", when="at", value=22.0, seconds=2.0)),
         ("at 24s coinbase cut-snapshot", Fault("cut-snapshot", "coinbase", "at", 24.0)),
@@ -57,6 +62,8 @@ def test_a_script_is_lines_semicolons_yaml_or_a_file(tmp_path: Path) -> None:
         ("freeze", "duration"),
         ("change-field p", "keys|understood"),
         ("every 5 cut", "time"),
+        ("close", "code"),
+        ("close 99", "code"),
         ("drop 3 frames off btcusdt", "understood"),
     ],
 )
