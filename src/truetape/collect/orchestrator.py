@@ -12,7 +12,7 @@ import msgspec
 from truetape import clock
 from truetape.collect.gate import Gate
 from truetape.collect.http import Http, Reply
-from truetape.collect.market import SECOND_US, Market, Transition
+from truetape.collect.market import SECOND_US, Market
 from truetape.collect.memory import ROSTER, STATE
 from truetape.collect.plan import make_wanted
 from truetape.collect.recorder import Recorder
@@ -38,9 +38,11 @@ PAGES_MAX = 200
 THINK_BYTES = 100_000
 """Answers larger than this are read beside the event loop."""
 ROSTER_S = 60.0
-"""How often the tape is told who is followed,"""
+"""How soon after a step the tape is told who is followed;"""
+ROSTER_QUIET_S = 600.0
+"""how often while nothing happens: a later run reads steps after the last roster anyway."""
 ROSTER_MARKETS = 200
-"""so many at most; more make it rarer, for each subscribed one takes 200 bytes."""
+"""More markets make it rarer, for each takes 100 bytes, and 300 while it is subscribed."""
 REFUSED_MAX = 1000
 """Reasons remembered, to say each once."""
 NOTHING = "answered 404"
@@ -78,6 +80,7 @@ class Orchestrator:
         self._changed = asyncio.Event()
         self._refused: dict[str, None] = {}
         self._roster_us = 0
+        self._has_news = True
 
     def list_followed(self) -> tuple[Followed, ...]:
         """List the markets that are followed now."""
@@ -134,7 +137,8 @@ class Orchestrator:
             self.roster.seek(self._discovery.name_windows(self._wanted, now_us // SECOND_US), now_us)
             step = self.roster.step(now_us)
             for transition in step.transitions:
-                self._note_transition(transition)
+                self._note(STATE, **msgspec.structs.asdict(transition))
+            self._has_news = self._has_news or bool(step.transitions)
             self._queue_asks(step.asks)
             if step.subscribe or step.unsubscribe:
                 await amend(step.subscribe, step.unsubscribe)
@@ -234,9 +238,6 @@ class Orchestrator:
     def _note(self, event: str, **facts: object) -> None:
         self._recorder.note(self._source, event, **facts)
 
-    def _note_transition(self, transition: Transition) -> None:
-        self._note(STATE, **msgspec.structs.asdict(transition))
-
     def _note_refused(self, reason: str) -> None:
         """Say once that a market cannot be recorded."""
         if reason not in self._refused and len(self._refused) < REFUSED_MAX:
@@ -245,9 +246,9 @@ class Orchestrator:
 
     def _note_roster(self, now_us: int) -> None:
         """Say now and then who is followed: a later run goes on from there."""
-        every_us = int(ROSTER_S * SECOND_US) * max(1, len(self.roster) // ROSTER_MARKETS)
-        if not self._roster_us or now_us - self._roster_us >= every_us:
-            self._roster_us = now_us
+        every_s = ROSTER_S * max(1, len(self.roster) // ROSTER_MARKETS) if self._has_news else ROSTER_QUIET_S
+        if not self._roster_us or now_us - self._roster_us >= every_s * SECOND_US:
+            self._roster_us, self._has_news = now_us, False
             self._note(ROSTER, markets=self.roster.dump())
 
 

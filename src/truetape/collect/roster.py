@@ -148,7 +148,7 @@ class Roster:
         )
 
     def dump(self) -> list[dict[str, Any]]:
-        """Return all that a later run needs to go on; tokens of those subscribed only, for they are long."""
+        """Return all that a later run needs to go on; condition and tokens of those subscribed only: they are long."""
         return [_describe(market) for market in self._markets.values()]
 
     def restore(self, markets: Iterable[Market], now_us: int) -> None:
@@ -210,8 +210,7 @@ def _find_seek_wait(sought: Sought, now_us: int) -> int:
 
 def _describe(market: Market) -> dict[str, Any]:
     told: dict[str, Any] = {"slug": market.slug, "state": market.state, **dump_market(market)}
-    names = {"condition": market.condition, "opens_us": market.opens_us, "ends_us": market.ends_us}
-    told.update({name: value for name, value in names.items() if value})
+    names: dict[str, Any] = {"opens_us": market.opens_us, "ends_us": market.ends_us}
     if market.is_subscribed:
-        told["tokens"] = market.tokens
-    return told
+        names |= {"condition": market.condition, "tokens": market.tokens}
+    return told | {name: value for name, value in names.items() if value}
