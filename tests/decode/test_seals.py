@@ -406,3 +406,26 @@ def test_a_picture_ends_gaps_where_it_stands_however_frames_are_cut(cut: int) ->
     for outcome in (decode(tape), decode(tape, cuts=[cut])):
         (gap,) = outcome.gaps(channel="trade", symbol=UP, reason="disconnect")
         assert (gap["state"], gap["tape_offset"]) == ("closed", offset)
+
+
+def test_an_outcome_that_nobody_subscribed_is_fetched_and_then_goes_on() -> None:
+    """Frames of changes have both outcomes, whichever was asked for."""
+    market = SealedMarket()
+    tape = Tape()
+    tape.note(LINE, "opened", url="wss://ws-subscriptions-clob.polymarket.com/ws/market")
+    tape.subscribe(LINE, "book_change", "clob", UP, UP)
+    tape.say(LINE, market.picture(UP))
+    for number in range(60):
+        tape.wait(2)
+        tape.say(LINE, market.change(("BUY", "0.42", str(number + 1))))
+    wishes = decode(tape).wishes
+    assert {(type(wish), getattr(wish, "url", "")) for wish in wishes} == {(Fetch, URL + DOWN)}
+    assert len(wishes) < 8
+    tape.answer("polymarket", "clob", URL + DOWN, market.answer(DOWN))
+    tape.say(LINE, market.change(("BUY", "0.42", "99")))
+    outcome = stop(tape)
+    assert [(gap["symbol"], gap["state"]) for gap in outcome.gaps(reason="not_started")] == [
+        (UP, "closed"),
+        (DOWN, "closed"),
+    ]
+    assert rebuild(outcome, DOWN) == whole(market, DOWN)

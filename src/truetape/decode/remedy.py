@@ -39,6 +39,8 @@ class Remedies:
         if state.wished_ns and at_ns - state.wished_ns < pause_ns:
             return
         step = steps[min(book.tries, len(steps) - 1)]
+        if self._topics and stream.index not in self._topics:
+            step = "fetch"  # nobody subscribed it: its changes come with those of the market's other outcome
         why = f"{stream.venue_symbol}: {reason}"
         connection = state.connections[-1] if state.connections else state.owner
         if step == "fetch" and not self.fetch(stream, why):
