@@ -15,7 +15,7 @@ from truetape import clock
 from truetape.config import rewrite_url
 from truetape.events.rows import Response, Rows, Scribe
 from truetape.sim.oracle import E18
-from truetape.sim.prediction import Market
+from truetape.sim.prediction import Market, Prediction
 from truetape.sim.server import SimServer
 from truetape.venues import load_venue
 from truetape.venues.polymarket.gamma import read_markets
@@ -511,11 +511,11 @@ def test_the_oracle_misses_a_boundary_for_everybody() -> None:
 
 
 def test_markets_of_protocol_2_name_their_positions() -> None:
+    # The server's seed is 1, too: the market is known beforehand, and nobody waits for its window.
+    windows = Prediction(1).list_markets(START, START + 86_400, ("BTC",), ("5m",))
+    market = next(m for m in windows if m.version == "v2")
+
     async def steps(guest: Visit) -> None:
-        market = next(
-            m for m in guest.world.list_markets(START, START + 86_400, ("BTC",), ("15m",)) if m.version == "v2"
-        )
-        await clock_sleep(market.opens_s - START)
         _, body = await guest.get(f"{GAMMA}/events/slug/{market.slug}")
         (told,) = json.loads(body)["markets"]
         assert told["clobTokenIds"] is None
@@ -533,4 +533,4 @@ def test_markets_of_protocol_2_name_their_positions() -> None:
         assert all(market.condition in row for row in guest.rows.plain["resolution"])
         assert guest.rows.wishes
 
-    visit(steps)
+    visit(steps, start=market.opens_s)

@@ -1,12 +1,12 @@
 """What the fake venues can tell of themselves: the truth that a recorder's data is held against."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from truetape.sim.hub import Judge
 from truetape.sim.market import Market
+from truetape.sim.prediction import Market as Prediction
 from truetape.sim.spec import write_fixed
 from truetape.sim.world import World
 
@@ -29,16 +29,17 @@ def describe_truth(world: World, args: Mapping[str, str]) -> dict[str, object]:
     ]
     slugs = [slug for slug in args.get("slug", "").split(",") if slug]
     found = [world.prediction.find_slug(slug, world.now_ms / 1000) for slug in slugs]
-    told = {market.slug: msgspec.to_builtins(market) for market in found if market is not None}
+    told = {market.slug: _describe_prediction(market) for market in found if market is not None}
     deliveries = _list_deliveries(world, wanted)
-    return {"now_ms": world.now_ms, "markets": markets, "prediction": _write_prices(told), "deliveries": deliveries}
+    return {"now_ms": world.now_ms, "markets": markets, "prediction": told, "deliveries": deliveries}
 
 
-def _write_prices(told: dict[str, Any]) -> dict[str, Any]:
-    """Write prices of 18 decimals as text, for numbers in JSON do not hold them."""
-    for market in told.values():
-        market |= {key: str(market[key]) for key in ("strike", "settlement")}
-    return told
+def _describe_prediction(market: Prediction) -> dict[str, object]:
+    """Write a market; prices of 18 decimals as text, for numbers in JSON do not hold them."""
+    kept = [name for name in market.__struct_fields__ if name != "oracle"]
+    told: dict[str, object] = {name: getattr(market, name) for name in kept}
+    prices = {"strike": str(market.strike), "settlement": str(market.settlement)}
+    return {**told, **prices, "computed": market.computed, "official": market.official}
 
 
 def _describe_market(market: Market, from_id: int, limit: int) -> dict[str, object]:

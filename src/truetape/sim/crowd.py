@@ -17,6 +17,8 @@ TRADES_MAX = 2000
 """Trades in one market at most."""
 EARLY_S = 60
 """Trading begins this long before the window."""
+SELL_SHARE = 0.6
+"""So often a trader would sell, if he has enough."""
 TWIN_SHARE = 0.05
 """So many transactions hold two equal fills."""
 BLOCK_S = 2
@@ -98,7 +100,7 @@ class Crowd:
 
     def _tell(self, market: Market) -> tuple[list[Trade], list[Move]]:
         chance = Random(f"{self._world.seed}/{market.slug}/crowd")  # noqa: S311 - a market, not a secret
-        ladder, held = self.ladder(market), ({}, {})  # type: tuple[Ladder, tuple[dict[str, int], dict[str, int]]]
+        ladder, held = self.ladder(market), (_Holdings(), _Holdings())
         span_s = EARLY_S + market.duration_s
         count = min(TRADES_MAX, int(span_s * TRADES_PER_S))
         trades: list[Trade] = []
@@ -111,31 +113,30 @@ class Crowd:
                 continue
             for _ in range(1 + (chance.random() < TWIN_SHARE and not trade.is_sell)):
                 trades.append(trade)
-                _settle(trade, held)
+                for move in _list_moves(trade):
+                    held[move.outcome].add(move.wallet, move.units)
         moves = [move for trade in trades for move in _list_moves(trade)]
-        for outcome, wallets in enumerate(held):
+        for outcome, holdings in enumerate(held):
             moves += [
                 Move(market.resolved_s + 30 + chance.randrange(1800), wallet, outcome, -units)
-                for wallet, units in wallets.items()
+                for wallet, units in holdings.units.items()
                 if units
             ]
         moves.sort(key=lambda move: move.at_s)
         return trades, moves
 
-    def _trade(
-        self, chance: Random, ladder: Ladder, held: tuple[dict[str, int], dict[str, int]], at_ms: int
-    ) -> Trade | None:
+    def _trade(self, chance: Random, ladder: Ladder, held: "tuple[_Holdings, _Holdings]", at_ms: int) -> Trade | None:
         outcome = chance.randrange(2)
         bid, ask, _ = ladder.find_top(ladder.find_second(at_ms // 1000))
         if outcome:
             bid, ask = 1000 - ask, 1000 - bid
         units = (5 + int(chance.paretovariate(1.2) * 5)) % 20_000 * 1_000_000 + chance.randrange(100) * 10_000
-        sellers = [wallet for wallet, amount in held[outcome].items() if amount >= units]
-        is_sell = bool(sellers) and chance.random() < 0.4
+        seller = held[outcome].pick(chance) if chance.random() < SELL_SHARE else ""
+        is_sell = held[outcome].units.get(seller, 0) >= units
         price = bid if is_sell else ask
         if not 0 < price < 1000:
             return None
-        taker = chance.choice(sellers) if is_sell else self._pick(chance)
+        taker = seller if is_sell else self._pick(chance)
         maker = self._pick(chance)
         if maker == taker:
             return None
@@ -146,6 +147,24 @@ class Crowd:
 
     def _pick(self, chance: Random) -> str:
         return self._wallets[int(WALLETS * chance.random() ** 2)]
+
+
+class _Holdings:
+    """Who has how much of one outcome while a market's story is made."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, int] = {}
+        self._wallets: list[str] = []
+
+    def add(self, wallet: str, units: int) -> None:
+        """Give to a wallet, or take from it."""
+        if wallet not in self.units:
+            self._wallets.append(wallet)
+        self.units[wallet] = self.units.get(wallet, 0) + units
+
+    def pick(self, chance: Random) -> str:
+        """Return any wallet that ever had some; empty when there is none."""
+        return chance.choice(self._wallets) if self._wallets else ""
 
 
 def _time_of(trade: Trade) -> int:
@@ -160,12 +179,6 @@ def _list_moves(trade: Trade) -> list[Move]:
         Move(at_s, trade.taker, trade.outcome, sign * trade.units),
         Move(at_s, trade.maker, got, trade.units),
     ]
-
-
-def _settle(trade: Trade, held: tuple[dict[str, int], dict[str, int]]) -> None:
-    for move in _list_moves(trade):
-        mine = held[move.outcome]
-        mine[move.wallet] = mine.get(move.wallet, 0) + move.units
 
 
 def find_block(at_s: float) -> int:

@@ -8,6 +8,7 @@ scripted oddities of markets: late, disputed, split, of another protocol, or wit
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 from zlib import crc32
@@ -45,8 +46,8 @@ class Quirk(msgspec.Struct, frozen=True):
     """Only every so many windows of a series."""
 
 
-class Market(msgspec.Struct, frozen=True):
-    """One up-or-down market, its future included."""
+class Market(msgspec.Struct, frozen=True, dict=True):
+    """One up-or-down market, its future included; the path is walked when a price is asked for."""
 
     slug: str
     asset: str
@@ -67,11 +68,8 @@ class Market(msgspec.Struct, frozen=True):
     rule: Rule
     window_s: int
     """Seconds averaged; 0 where the rule is no average."""
-    strike: int
-    """E18."""
-    settlement: int
-    """E18."""
-    official: Literal["Up", "Down", "split"]
+    oracle: Oracle
+    is_split: bool
     proposed_s: int
     disputed_s: int | None
     resolved_s: int
@@ -79,6 +77,24 @@ class Market(msgspec.Struct, frozen=True):
     """When `priceToBeat` appears."""
     final_shown_s: int
     """When `finalPrice` appears."""
+
+    @cached_property
+    def strike(self) -> int:
+        """The price to beat, E18."""
+        return find_price(self.oracle, self.asset, self.rule, self.window_s, self.opens_s)
+
+    @cached_property
+    def settlement(self) -> int:
+        """The price that decides, E18."""
+        return find_price(self.oracle, self.asset, self.rule, self.window_s, self.ends_s)
+
+    @property
+    def official(self) -> Literal["Up", "Down", "split"]:
+        """The outcome that the venue tells."""
+        return "split" if self.is_split else self.computed
+
+    def __hash__(self) -> int:
+        return self.number
 
     @property
     def duration_s(self) -> int:
@@ -183,12 +199,6 @@ class Prediction:
 
     # the oracle as venues tell it
 
-    def price_by_rule(self, asset: str, rule: Rule, window_s: int, second: int) -> int:
-        """Return the price that a rule takes at a boundary, in E18."""
-        if rule == "twap":
-            return self.oracle.average(asset, second, window_s)
-        return self.oracle.exchange_price(asset, second) if rule == "exchange" else self.oracle.price(asset, second)
-
     def is_missing(self, asset: str, second: int) -> bool:
         """Tell whether a quirk keeps this second of the oracle from everybody."""
         return any(q.action == "miss" and self._is_near_boundary(q, asset, second) for q in self.quirks)
@@ -255,7 +265,6 @@ class Prediction:
         quirks = [q for q in self.quirks if self._fits(q, asset, series, opens_s)]
         ends_s = find_opening(series, opens_s + SERIES[series] * 1.5)
         rule, window_s = choose_rule(series, opens_s)
-        strike, settlement = (self.price_by_rule(asset, rule, window_s, s) for s in (opens_s, ends_s))
         version = self._choose_version(series, opens_s, quirks)
         condition, tokens = self._make_ids(slug, version)
         chance = crc32(f"{self.seed}/{slug}/fate".encode())
@@ -266,8 +275,7 @@ class Prediction:
         return Market(
             slug, asset, series, opens_s, ends_s, opens_s - LISTED_AHEAD_S + 60 + chance % 300,
             opens_s // 300 * _ID_STEP + list(SERIES).index(series) * 8 + list(ASSETS).index(asset),
-            condition, self._digest(slug, "question"), version, tokens, rule, window_s, strike, settlement,
-            "split" if is_split else "Up" if settlement >= strike else "Down",
+            condition, self._digest(slug, "question"), version, tokens, rule, window_s, self.oracle, is_split,
             proposed_s, proposed_s + 45 if any(q.action == "dispute" for q in quirks) else None,
             ends_s + latency_s + held_s, ends_s + 120 + chance % 181, ends_s + SERIES[series] + 60 + chance % 120,
         )  # fmt: skip
@@ -310,6 +318,13 @@ def choose_rule(series: str, opens_s: int) -> tuple[Rule, int]:
     if series == "5m" and opens_s >= TWAP_SINCE["15m"]:
         return "twap", 30
     return "spot", 0
+
+
+def find_price(oracle: Oracle, asset: str, rule: Rule, window_s: int, second: int) -> int:
+    """Return the price that a rule takes at a boundary, in E18."""
+    if rule == "twap":
+        return oracle.average(asset, second, window_s)
+    return oracle.exchange_price(asset, second) if rule == "exchange" else oracle.price(asset, second)
 
 
 def find_opening(series: str, at_s: float) -> int:

@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
@@ -142,11 +143,18 @@ def _read_limit(args: Args) -> int:
 
 def _select(world: World, args: Args, at_s: float) -> list[Market]:
     """Return the markets that the arguments ask for, in the order of their ends."""
+    filters = tuple((name, tuple(values)) for name, values in args.items() if name not in ("after_cursor", "limit"))
+    return _select_sorted(world, filters, at_s)
+
+
+@lru_cache(8)  # the pages of one list
+def _select_sorted(world: World, filters: tuple[tuple[str, tuple[str, ...]], ...], at_s: float) -> list[Market]:
+    args = {name: list(values) for name, values in filters}
     wants_closed = (args.get("closed") or ["false"])[0] == "true"
     found = {
         market.number: market
         for market in _list_candidates(world, args, at_s)
-        if market.created_s <= at_s and _is_listed(market, at_s, wants_closed) and _fits(world, market, args, at_s)
+        if market.created_s <= at_s and _is_listed(market, at_s, wants_closed) and _fits(market, args, at_s)
     }
     return sorted(found.values(), key=_key)
 
@@ -178,7 +186,7 @@ def _list_candidates(world: World, args: Args, at_s: float) -> Iterable[Market]:
     )
 
 
-def _fits(world: World, market: Market, args: Args, at_s: float) -> bool:
+def _fits(market: Market, args: Args, at_s: float) -> bool:
     """Tell whether a market passes all filters."""
     for slug in args.get("series_slug", ()):
         spelled = name_series(market)[1]
@@ -197,7 +205,7 @@ def _fits(world: World, market: Market, args: Args, at_s: float) -> bool:
             if (datetime.fromisoformat(value) - _read_time(bound)).total_seconds() * sign < 0:
                 return False
     floors = [float(v) for name in ("volume_min", "volume_num_min") for v in args.get(name, ())]
-    return not floors or find_volume(world, market, at_s) >= max(floors)
+    return not floors or find_volume(market, at_s) >= max(floors)
 
 
 def _read_time(text: str) -> datetime:
