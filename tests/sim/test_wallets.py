@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -331,6 +333,30 @@ async def test_subgraphs_end_where_their_contracts_did(server: SimServer) -> Non
         old = find_market(before, ahead=-1)
         assert (await question(before, "pnl-subgraph", query % old.tokens[0]))["data"]["userPositions"]
         assert (await question(before, "orderbook-subgraph", fills % old.tokens[0]))["data"]["orderFilledEvents"]
+
+
+@pytest.mark.parametrize(
+    ("subgraph", "entity", "collection", "key"),
+    [
+        ("pnl", "UserPosition", "userPositions", "tokenId"),
+        ("orderbook", "OrderFilledEvent", "orderFilledEvents", "makerAssetId"),
+    ],
+)
+async def test_rows_have_the_fields_and_types_of_the_recorded_schema(
+    recordings: Path, subgraph: str, entity: str, collection: str, key: str
+) -> None:
+    schema = (recordings / f"prediction/goldsky/schema/{subgraph}.schema.graphql").read_text()
+    body = schema.partition(f"type {entity} @entity {{")[2].partition("}")[0]
+    fields = dict(re.findall(r"^  (\w+): (\w+)!?", body, re.MULTILINE))
+    async with serve(_goldsky.TRADING_UNTIL_S - 86_400) as server:
+        token = find_market(server, ahead=-1).tokens[0]
+        query = f'{{ rows: {collection}(where: {{{key}: "{token}"}}, first: 20) {{ {" ".join(fields)} }} }}'
+        rows = (await question(server, f"{subgraph}-subgraph", query))["data"]["rows"]
+    assert rows and len({row["id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert list(row) == list(fields)
+        assert all(row[name].lstrip("-").isdecimal() for name, kind in fields.items() if kind == "BigInt")
+        assert all(isinstance(value, str) for value in row.values())
 
 
 async def test_more_than_fifty_questions_in_ten_seconds_are_refused(server: SimServer) -> None:

@@ -205,15 +205,15 @@ def _list_fills(view: _View, market: Market, outcome: int) -> Iterable[Row]:
     if market.opens_s >= TRADING_UNTIL_S:
         return
     trades = [t for t in view.world.crowd.list_trades(market, to_ms=view.at_s * 1000 + 1000) if t.outcome == outcome]
-    for index, trade in enumerate(trades):
-        yield _describe_fill(trade, market.tokens[outcome], index)
+    # Equal fills of one order have one id, and the index keeps the last of them.
+    yield from {trade.order: _describe_fill(trade, market.tokens[outcome]) for trade in trades}.values()
 
 
-def _describe_fill(trade: Trade, token: str, index: int) -> Row:
+def _describe_fill(trade: Trade, token: str) -> Row:
     given, got = (token, "0") if trade.is_sell else ("0", token)
     cost, shares = str(trade.units * trade.price // 1000), str(trade.units)
     return {
-        "id": f"{trade.transaction}_{trade.order}_{index}", "transactionHash": trade.transaction,
+        "id": f"{trade.transaction}_{trade.order}", "transactionHash": trade.transaction,
         "timestamp": str(trade.at_ms // 1000), "orderHash": trade.order, "maker": trade.maker, "taker": trade.taker,
         "makerAssetId": got, "takerAssetId": given,
         "makerAmountFilled": cost if trade.is_sell else shares,
