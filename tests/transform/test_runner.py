@@ -75,6 +75,15 @@ def test_narrow_bars_add_up_to_wide_ones(lake: Path) -> None:
     assert list(sums["1s"]) == list(sums["1m"]) == list(sums["1h"]), names
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("large_order_min", 0), ("large_order_min", "many"), ("underlying", "a b"), ("settle_tolerance_ms", 60_000)],
+)
+def test_a_variable_that_makes_no_sense_is_refused(lake: Path, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=name):
+        build(lake, variables={name: value})
+
+
 @pytest.mark.parametrize("left", ["{", '{"models": {}, "files": {}}', '{"format": 1}'])
 def test_lost_or_older_state_costs_time_only(lake: Path, left: str) -> None:
     write_rows(lake, "trade", [trade(i, i, 100) for i in range(1, 90)])

@@ -14,17 +14,30 @@ from truetape.cli._output import print_rows
 @click.option(
     "--interval", "intervals", multiple=True, help="Bar intervals (1s, 1m, 5m, 1h); may be given several times."
 )
+@click.option(
+    "--large-order-min",
+    type=float,
+    help="Shares on one level of an outcome's book from which on it counts as a large order (default 1000).",
+)
 @lake_option
 @config_option
 @json_option
 def command(
-    models: tuple[str, ...], full: bool, intervals: tuple[str, ...], lake: str | None, config_path: Path, as_json: bool
+    models: tuple[str, ...],
+    full: bool,
+    intervals: tuple[str, ...],
+    large_order_min: float | None,
+    lake: str | None,
+    config_path: Path,
+    as_json: bool,
 ) -> None:
-    """Build gold tables (bars) from the lake; only days that changed since the last build, unless --full."""
+    """Build gold tables (bars, truth, canonical) from the lake; only days and markets that changed, unless --full."""
     import msgspec
 
     from truetape.transform import build
 
-    variables = {"intervals": list(intervals)} if intervals else None
+    variables: dict[str, object] = {"intervals": list(intervals)} if intervals else {}
+    if large_order_min is not None:
+        variables["large_order_min"] = large_order_min
     result = build(find_lake(lake, config_path), models or None, full=full, variables=variables)
     print_rows([msgspec.structs.asdict(model) for model in result.models], as_json=as_json, title="models")

@@ -18,9 +18,10 @@ from truetape.transform.gold import store_markets
 from truetape.transform.market import FACTS, MEMORY_DEFAULT, Desk, Market, Span
 from truetape.transform.unit import open_database, select_files
 
-MARKETS_MAX = 100
-"""Markets of one batch whose books are read; without books a batch is so many times larger."""
-LIGHT_FACTOR = 40
+SECONDS_MAX = 100_000
+"""Seconds of all markets of a batch that is built by the second; a longer market is alone. Bounds the memory of the models."""
+MARKETS_MAX = 4000
+"""Markets of a batch that is not."""
 CHANGES_MAX = 1_000_000
 """Changes of books that are held at once; a market with more is held alone."""
 
@@ -65,7 +66,7 @@ class Work(msgspec.Struct, frozen=True):
 
 def build_plan(plan: MarketPlan, desk: Desk, work: Work) -> Iterator[Done]:
     """Build what a plan lists, batch by batch."""
-    for number, markets in enumerate(_cut_batches(plan)):
+    for number, markets in enumerate(_cut_batches(plan, desk.list_spans(plan.todo))):
         work.database.unlink(missing_ok=True)
         _fill_database(plan, markets, desk, work)
         seconds = run_models([plan.model], work.folder, work.variables)[plan.model]
@@ -74,10 +75,20 @@ def build_plan(plan: MarketPlan, desk: Desk, work: Work) -> Iterator[Done]:
         yield Done(markets, rows, version, seconds)
 
 
-def _cut_batches(plan: MarketPlan) -> Iterator[list[Market]]:
-    size = MARKETS_MAX if "book_change" in plan.kinds else MARKETS_MAX * LIGHT_FACTOR
-    for start in range(0, len(plan.todo), size):
-        yield plan.todo[start : start + size]
+def _cut_batches(plan: MarketPlan, spans: list[Span]) -> Iterator[list[Market]]:
+    """Put markets that open one after the other together: they need the same files."""
+    is_heavy = "book_change" in plan.kinds
+    batch: list[Market] = []
+    held = 0
+    for span in spans:
+        weight = span.seconds if is_heavy else SECONDS_MAX // MARKETS_MAX
+        if batch and held + weight > SECONDS_MAX:
+            yield batch
+            batch, held = [], 0
+        batch.append(span.key)
+        held += weight
+    if batch:
+        yield batch
 
 
 def _fill_database(plan: MarketPlan, markets: list[Market], desk: Desk, work: Work) -> None:
@@ -177,13 +188,12 @@ def _summarise(span: Span, symbol: str, rows: pa.Table, large_min: float) -> pa.
     changes = Changes(
         values["available_us"], frame, values["is_snapshot"], values["is_bid"], values["price"], values["amount"]
     )
-    seconds = (span.ends_us - span.opens_us) // 1_000_000
-    book = summarise_book(changes, span.opens_us, seconds, large_min)
-    return _tabulate(span, symbol, book, seconds)
+    return _tabulate(span, symbol, summarise_book(changes, span.opens_us, span.seconds, large_min))
 
 
-def _tabulate(span: Span, symbol: str, book: BookSeconds, seconds: int) -> pa.Table:
+def _tabulate(span: Span, symbol: str, book: BookSeconds) -> pa.Table:
     """Put one book's seconds into a table, from its first whole picture on."""
+    seconds = span.seconds
     floats = {
         name: pa.array(getattr(book, name), from_pandas=True) for name in ("bid", "ask", "bid_depth", "ask_depth")
     }

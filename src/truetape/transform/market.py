@@ -46,6 +46,11 @@ class Span(msgspec.Struct, frozen=True):
         """Venue and slug."""
         return self.venue, self.slug
 
+    @property
+    def seconds(self) -> int:
+        """Length of its window."""
+        return (self.ends_us - self.opens_us) // 1_000_000
+
 
 _LAST = "(available_at, tape_offset, tape_row)"
 

@@ -50,6 +50,8 @@ VARIABLES = {
 
 UNDERLYING_DEFAULT = "coinbase"
 LARGE_ORDER_MIN_DEFAULT = 1000.0
+TOLERANCE_MS_MAX = 10_000
+"""An older price is not the price at a market's boundary, whoever asks."""
 
 
 class ModelResult(msgspec.Struct, frozen=True):
@@ -136,7 +138,19 @@ def _check_variables(variables: dict[str, Any]) -> dict[str, Any]:
         match = _INTERVAL.fullmatch(str(name))
         if not match or _WIDTHS_MS["d"] % (int(match[1]) * _WIDTHS_MS[match[2]]):
             raise ConfigError(f"interval {name!r}: not a width that divides a day (allowed: 250ms, 1s, 5m, 1h, 1d, …)")
+    _check_market_variables(variables)
     return variables
+
+
+def _check_market_variables(variables: dict[str, Any]) -> None:
+    large_min, underlying = variables.get("large_order_min", 1), variables.get("underlying", UNDERLYING_DEFAULT)
+    if not isinstance(large_min, int | float) or not 0 < large_min < float("inf"):
+        raise ConfigError(f"large_order_min: {large_min!r} is no number of shares above 0")
+    if not re.fullmatch(r"[a-z0-9_]+", str(underlying)):
+        raise ConfigError(f"underlying: {underlying!r} is no name of a venue (such as coinbase, binance)")
+    tolerance = variables.get("settle_tolerance_ms", 0)
+    if not isinstance(tolerance, int) or not 0 <= tolerance <= TOLERANCE_MS_MAX:
+        raise ConfigError(f"settle_tolerance_ms: {tolerance!r} is no integer from 0 to {TOLERANCE_MS_MAX}")
 
 
 @contextmanager
