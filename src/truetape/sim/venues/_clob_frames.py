@@ -20,6 +20,8 @@ TICKS = {COARSE: "0.01", FINE: "0.001"}
 PRICES = tuple(write_short(price, 3) for price in range(1001))
 ORDER_MIN = "5"
 FEE_RATE = "0.07"
+TEXTS_MAX = 100_000
+"""Written levels that are kept."""
 
 
 class Told(NamedTuple):
@@ -100,9 +102,22 @@ def write_size(size: int) -> str:
     return write_short(size, 2)
 
 
+class _Texts(dict[Level, str]):
+    """Levels as they are written, each made once."""
+
+    def __missing__(self, level: Level) -> str:
+        if len(self) >= TEXTS_MAX:
+            self.clear()
+        text = self[level] = f'{{"price":"{PRICES[level[0]]}","size":"{write_size(level[1])}"}}'
+        return text
+
+
+_read_text = _Texts().__getitem__
+
+
 def _write_levels(levels: list[Level]) -> str:
     # hot: twice a second for each outcome
-    return ",".join([f'{{"price":"{PRICES[price]}","size":"{write_size(size)}"}}' for price, size in reversed(levels)])
+    return ",".join(map(_read_text, reversed(levels)))
 
 
 Change = tuple[int, int, int]
