@@ -505,19 +505,23 @@ def test_equal_fills_of_one_transaction_stay_two_trades_and_two_lines_agree() ->
     assert {row[4:5] + row[6:9] for row in done.rows.trades} == {(None, "sell", 0.6, 1.5)}
 
 
-def test_quotes_without_a_side_have_none() -> None:
+@pytest.mark.parametrize(
+    ("told", "bid", "ask"), [(("0.3", ""), 0.3, None), (("0", "0.002"), None, 0.002), (("0.999", "1"), 0.999, None)]
+)
+def test_quotes_without_a_side_have_none(told: tuple[str, str], bid: float | None, ask: float | None) -> None:
+    """A side is empty when nothing stands there, or a price at which no order can lie."""
     done = play(
         {
             "event_type": "best_bid_ask",
             "market": MARKET,
             "asset_id": "11",
             "timestamp": "7",
-            "best_bid": "0.3",
-            "best_ask": "",
+            "best_bid": told[0],
+            "best_ask": told[1],
             "spread": "",
         }
     )
-    assert done.rows.quotes == [(0, 7000, 5000, 1, 0.3, None, None, None, None)]
+    assert done.rows.quotes == [(0, 7000, 5000, 1, bid, None, ask, None, None)]
 
 
 def test_a_resolved_market_of_the_socket_is_no_label() -> None:

@@ -159,6 +159,12 @@ def read_number(text: str | None) -> float | None:
     return number
 
 
+def read_top(text: str | None) -> float | None:
+    """Return the best price of a side; 0 and 1, where no order can lie, say that the side is empty."""
+    price = read_number(text)
+    return None if price in (0.0, 1.0) else price
+
+
 class Facts:
     """What of a token is hashed beside its levels, remembered across frames and restarts."""
 
@@ -293,7 +299,7 @@ class ClobLine:
         note_tick(self.desk, t.asset_id, tick, received_ns, offset)
 
     def _take_quote(self, q: QuoteEvent, received_ns: int, offset: int) -> None:
-        prices = (read_number(q.best_bid), None, read_number(q.best_ask), None)
+        prices = (read_top(q.best_bid), None, read_top(q.best_ask), None)
         index = self.desk.find("quote", q.asset_id)
         self.scribe.quotes.append((index, q.timestamp * 1000, received_ns, offset, *prices, None))
 
