@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from truetape import clock
+from truetape.cli._demo_market import MarketDemo
 from truetape.cli._live import Lines, LiveTable
 from truetape.config import LogSettings, load_settings
 from truetape.errors import ConfigError
@@ -42,9 +43,10 @@ venues:
 class Demo:
     """One demonstration in one folder."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, *, has_markets: bool) -> None:
         self._folder = folder
         self._seconds = seconds
+        self._has_markets = has_markets
 
     def run(self, rate: float, seed: int) -> None:
         """Run every step; ConfigError when the folder holds something else."""
@@ -85,6 +87,8 @@ class Demo:
         click.echo(f"6. checks: {checks.summary}")
         page = write_report(lake, self._folder / "report", "truetape demo", balance=msgspec.to_builtins(verdict))
         click.echo(f"7. report: {page}")
+        if self._has_markets:
+            click.echo(f"9. report: {MarketDemo(self._folder / 'markets').run()}")
         if not verdict.balanced:
             sys.exit(1)
 

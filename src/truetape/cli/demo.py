@@ -10,9 +10,12 @@ import click
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="How long to record.")
 @click.option("--rate", default=60.0, show_default=True, help="Market events per second and symbol.")
+@click.option(
+    "--markets/--no-markets", default=True, show_default=True, help="Prediction markets in compressed time, too."
+)
 @click.option("--seed", default=1, show_default=True, help="Of the fake markets.")
-def command(folder: Path, seconds: float, rate: float, seed: int) -> None:
+def command(folder: Path, seconds: float, rate: float, markets: bool, seed: int) -> None:
     """Fake venues on loopback → record → lake → bars → checks → report page; prints where it lies."""
     from truetape.cli._demo import Demo
 
-    Demo(folder.resolve(), seconds).run(rate, seed)
+    Demo(folder.resolve(), seconds, has_markets=markets).run(rate, seed)

@@ -6,6 +6,7 @@ Credentials (`TRUETAPE_KEY_<VENUE>_<NAME>`) come from there alone: no setting ho
 """
 
 from truetape.config.environment import (
+    CLOCK_KEY,
     load_alert_urls,
     load_clock,
     load_keys,
@@ -35,6 +36,7 @@ from truetape.config.settings import (
 )
 
 __all__ = [
+    "CLOCK_KEY",
     "DEFAULT_YAML",
     "AlertSettings",
     "BackupSettings",

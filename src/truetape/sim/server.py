@@ -251,7 +251,10 @@ class SimServer:
         if isinstance(line, Reply):
             return web.Response(body=line.body, status=line.status, content_type=line.content_type)
         socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False, max_msg_size=MESSAGE_BYTES_MAX)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return socket  # the client went away before it was greeted
         self._count += 1
         hub = self.world.hub(fake.name, line.feed)
         assert request.transport is not None
