@@ -5,6 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from truetape import clock
 from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
@@ -23,8 +28,8 @@ FAULTS = """
 every 2 dispute 120s of btc-*
 every 3 split of btc-*
 at 60s polymarket 5xx for 4 requests
-at 700s polymarket cut
-at 1000s polymarket 429 retry-after 3 for 2 requests
+at 300s polymarket cut
+at 700s polymarket 429 retry-after 3 for 2 requests
 """
 
 
@@ -78,7 +83,7 @@ def test_every_market_is_handed_over_in_time_and_labelled_as_the_world_has_it(tm
                 for market in (world.find("BTC", "15m", START_S, ahead=number) for number in range(4))
             }
 
-    with clock.step_virtual(START_S + 5):
+    with clock.step_virtual(START_S + 600):
         markets = clock.run(main())
     events = list_events(folder)
     assert sum(event["event"] == "started" for event in events) == 2
@@ -92,6 +97,35 @@ def test_every_market_is_handed_over_in_time_and_labelled_as_the_world_has_it(tm
             ]
             assert subscribed[0] <= market.opens_s - 60
     check_labels(folder, markets)
+
+
+def test_another_venue_is_followed_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    folder = tmp_path / "tape"
+
+    async def main() -> None:
+        async with SimServer(venues=["kalshi"]) as server:
+            host = f"{server.url}/api.elections.kalshi.com/trade-api/v2"
+            wanted = {"name": "recorder", "public_key": public}
+            async with aiohttp.ClientSession() as client, client.post(f"{host}/api_keys", json=wanted) as answer:
+                monkeypatch.setenv("TRUETAPE_KEY_KALSHI_ID", (await answer.json())["api_key_id"])
+            monkeypatch.setenv("TRUETAPE_KEY_KALSHI_PRIVATE", pem)
+            chosen = VenueSettings(
+                instruments=(), channels=("trade", "book_change"), series=("15m",), assets=("BTC",), url=server.url
+            )
+            await record(Settings(tape=str(folder), venues={"kalshi": chosen}, record=RECORD), START_S + 1100)
+
+    with clock.step_virtual(START_S + 700):
+        clock.run(main())
+    steps = [event for event in list_events(folder) if event["event"] == "market_state"]
+    first = [step["state"] for step in steps if step["ends_us"] == (START_S + 900) * 10**6]
+    assert first == ["listed", "open", "ending", "ended", "proposed", "resolved", "settled"]
+    check_steps([step for step in steps if step["ends_us"] == (START_S + 900) * 10**6])
+    rows = decode(folder)
+    assert {row["is_resolved"] for row in rows["resolution"]} >= {True}
+    assert {row["symbol"].rpartition(":")[2] for row in rows["book_change"]} == {"Yes", "No"}
 
 
 def check_steps(steps: list[dict[str, Any]]) -> None:
