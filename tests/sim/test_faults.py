@@ -131,3 +131,8 @@ def test_quirks_are_kept_for_whoever_makes_the_markets() -> None:
     judge = Judge(parse_faults("every 4 late 60s of btc-*; split; at 5s cut; drop 1 frame"), StillClock())
     assert [(q.action, q.pattern, q.value) for q in judge.quirks] == [("late", "btc-*", 4.0), ("split", "*", 0.0)]
     assert (len(judge.frames), len(judge.timed), len(judge.spells)) == (1, 1, 0)
+
+
+def test_a_long_script_is_no_file_name() -> None:
+    script = "; ".join(["at 5s binance cut"] * 100)
+    assert len(load_faults(script)) == 100

@@ -221,6 +221,9 @@ def test_answers_are_the_book_that_the_socket_told() -> None:
             assert json.loads((await guest.get(f"{CLOB}/price?token_id={token}&side=BUY"))[1]) == {"price": best[0]}
             middle = json.loads((await guest.get(f"{CLOB}/midpoint?token_id={token}"))[1])["mid"]
             assert float(middle) == pytest.approx((float(best[0]) + float(best[1])) / 2)
+        _, named = await guest.get(f"{CLOB}/markets-by-token/{market.tokens[1]}")
+        assert json.loads(named)["condition_id"] == market.condition
+        assert (await guest.get(f"{CLOB}/book?token_id=5"))[0] == 404
         up, down = (json.loads(both)[i] for i in (0, 1))
         assert [float(level["price"]) for level in up["bids"]] == [
             pytest.approx(1 - float(level["price"])) for level in down["asks"]

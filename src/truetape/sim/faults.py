@@ -181,7 +181,8 @@ def parse_fault(line: str) -> Fault:
 
 def load_faults(path_or_text: str) -> tuple[Fault, ...]:
     """Read a script from a file of that name, else take it as the script itself."""
-    if "\n" not in path_or_text and len(path_or_text) < 4096 and Path(path_or_text).is_file():
+    is_short = len(path_or_text) < 4096 and all(len(part) < 256 for part in path_or_text.split("/"))
+    if "\n" not in path_or_text and is_short and Path(path_or_text).is_file():
         return parse_faults(Path(path_or_text).read_text(encoding="utf-8"))
     return parse_faults(path_or_text)
 

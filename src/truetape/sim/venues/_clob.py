@@ -10,6 +10,7 @@ from truetape.sim.prediction import Market
 from truetape.sim.protocol import Line, Rules
 from truetape.sim.venues._clob_frames import (
     OUTCOMES,
+    PRICES,
     Told,
     describe,
     face_book,
@@ -32,6 +33,8 @@ HOSTS = ("ws-subscriptions-clob.polymarket.com",)
 RULES = Rules(poll_s=5.0, idle_s=0.0)
 LAG_US = 300_000
 """A second's frames are out so long after it began."""
+GRACE_S = 2
+"""A market has a book as soon as Gamma can have listed it, though this second's frames are not out yet."""
 NEW_MARKET = "new_market"
 LISTED_FROM_S, LISTED_TO_S = 86_000, 86_400
 """A market is listed so long before its window, at the latest and at the earliest."""
@@ -61,7 +64,7 @@ class ClobStage:
 
     def recall(self, market: Market) -> Told | None:
         """Return a market's book as everybody has been told it; null where there is none (yet, or any more)."""
-        if not market.created_s <= self.last_s < market.resolved_s:
+        if market.created_s > self.last_s + GRACE_S or market.resolved_s <= self.last_s:
             return None
         return recall_book(self._world.crowd, market, self.last_s)
 
@@ -95,7 +98,7 @@ class ClobStage:
             lasts = list(told.lasts)
             frame = write_trade(market, trade)
             self.hub.publish(f"{market.slug}:{OUTCOMES[trade.outcome]}", frame.encode(), trade.at_ms, trade.at_ms)
-            lasts[trade.outcome] = frame.split('"price":"', 1)[1].split('"', 1)[0]
+            lasts[trade.outcome] = PRICES[trade.price]
             told = Told(told.picture, (lasts[0], lasts[1]), trade.at_ms)
             for outcome, name in enumerate(OUTCOMES):
                 if f"{market.slug}:{name}" in self.hub.rooms:
@@ -215,7 +218,7 @@ class ClobTalk:
         self._session.has_subscribed = True
         for token in message.assets_ids:
             found = self._world.prediction.find_token(token, now_s)
-            if found is None or token in self._tokens:
+            if found is None:
                 continue
             market, outcome = found
             told = self._stage.recall(market)

@@ -208,6 +208,15 @@ def _list_tokens(world: World, market: Market, *, is_over: bool, is_told: bool) 
     ]
 
 
+def _find_by_token(world: World, token: str) -> Reply:
+    found = world.prediction.find_token(token, world.now_ms / 1000) if token.isdecimal() else None
+    if found is None:
+        return _refuse(404, "market not found")
+    market, _ = found
+    tokens = {"primary_token_id": market.tokens[0], "secondary_token_id": market.tokens[1]}
+    return _say({"condition_id": market.condition, **tokens})
+
+
 def describe_short(world: World, market: Market) -> dict[str, Any]:
     """Write a market as /clob-markets has it."""
     told = _stage(world).recall(market)
@@ -263,6 +272,7 @@ _BY_CONDITION: dict[str, Callable[[World, Market], dict[str, Any]]] = {
     "clob-markets": describe_short,
 }
 _PLAIN: dict[str, Callable[[World, Query], Reply]] = {
+    "markets-by-token": lambda world, query: _find_by_token(world, query.path.rpartition("/")[2]),
     "time": lambda world, query: Reply(str(world.now_ms // 1000).encode(), quota=QUOTA),
     "ok": lambda world, query: Reply(b'"OK"', quota=QUOTA),
     "version": lambda world, query: Reply(b'{"version":2}', quota=QUOTA),

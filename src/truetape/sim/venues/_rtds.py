@@ -6,6 +6,7 @@ filter with a space in it gives one snapshot and then nothing, as reported of th
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from zlib import crc32
 
 import msgspec
 
@@ -115,7 +116,7 @@ class RtdsTalk:
         stage = world.stages[FEED]
         assert isinstance(stage, RtdsStage)
         self._stage = stage
-        self._id = f"{abs(hash(session.name)) % 36**9:x}ECHA="
+        self._id = f"{crc32(session.name.encode()):08x}ECHA="
         said = f'"connection_id":"{self._id}"'.encode()
         session.shape = lambda payload: payload.replace(_NOBODY, said, 1)
 
