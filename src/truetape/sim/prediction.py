@@ -31,6 +31,8 @@ NEW_YORK = ZoneInfo("America/New_York")
 Rule = Literal["spot", "twap", "exchange"]
 State = Literal["listed", "open", "ended", "proposed", "disputed", "resolved"]
 _ID_STEP = 64
+_GRID_S = 300
+"""All windows begin and end at multiples of it."""
 _KNOWN_MAX = 50_000
 _DAYS_MAX = 12
 
@@ -204,6 +206,8 @@ class Prediction:
         return any(q.action == "miss" and self._is_near_boundary(q, asset, second) for q in self.quirks)
 
     def _is_near_boundary(self, quirk: Quirk, asset: str, second: int) -> bool:
+        if min(second % _GRID_S, -second % _GRID_S) > quirk.seconds:
+            return False
         for series in SERIES:
             for near_s in (second - quirk.seconds, second + quirk.seconds):
                 opens_s = find_opening(series, near_s)
