@@ -481,11 +481,20 @@ def write_faults() -> str:
     text = inspect.cleandoc(faults.__doc__ or "")
     script = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
     hosts = [(code(name), codes(load_fake(name).hosts)) for name in list_fakes()]
+    keys = [
+        (code(config.name_key(venue, name)), code(value))
+        for venue in list_fakes()
+        for name, value in load_fake(venue).keys.items()
+    ]
     return write_page(
         "Fake venues",
         "`truetape sim` runs them on loopback. A host of a venue is the first part of the path "
         "(`ws://127.0.0.1:9000/stream.binance.com/stream`); the venue's bare name works too (`/binance/stream`).",
         write_table(("Venue", "Stands for"), hosts),
+        "## Keys\n\nWhere a venue wants credentials, its stand-in takes these; others are refused as the venue refuses them. "
+        "Kalshi's takes the keys that were made there: `POST /kalshi/trade-api/v2/api_keys` with "
+        '`{"public_key": "<PEM>"}` answers with the id.',
+        write_table(("Variable", "Value"), keys),
         f"## Faults\n\nActions: {codes(ACTIONS)}. A script is lines of text, or the name of a file with them; `#` starts a comment. "
         "Without a trigger a fault is armed from the start; without a venue it holds for all. Times are market time.",
         f"```text\n{script}\n```",

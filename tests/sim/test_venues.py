@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -96,3 +97,16 @@ async def watch_feed(client, server, venue, feed: Feed, wanted, on_message) -> N
             data[on_message(message.data.encode(), seen, seen)] += 1
             seen += 1
         assert data[True] > 20, f"{feed.name}: {data}"
+
+
+@pytest.mark.parametrize("name", list_fakes())
+def test_keys_are_called_as_the_recorder_calls_them(name: str) -> None:
+    keys, credentials = load_fake(name).keys, load_venue(name).credentials
+    assert not keys or (credentials is not None and set(keys) == set(credentials.names))
+
+
+@pytest.mark.parametrize("name", [name for name in list_fakes() if load_fake(name).stages])
+def test_every_host_that_is_asked_is_stood_for(name: str) -> None:
+    venue = load_venue(name)
+    asked = [feed.url for feed in venue.feeds] + [listing.url for listing in venue.listings]
+    assert {urlsplit(url).hostname for url in asked} <= set(load_fake(name).hosts)

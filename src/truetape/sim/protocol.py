@@ -157,3 +157,5 @@ class FakeVenue(msgspec.Struct, frozen=True):
     methods: tuple[str, ...] = ("GET",)
     admit: "Callable[[World, Query], Reply | None]" = lambda world, query: None
     """Returns the refusal of a WebSocket handshake; null lets it through."""
+    keys: Mapping[str, str] = {}
+    """Credentials that it takes, as a recorder calls them: name → value."""

@@ -20,6 +20,7 @@ from truetape.sim.world import World
 HOSTS = ("ws-live-v2.polymarket.com",)
 FEED = "polybolt"
 CREDENTIALS = {"apiKey": "00000000-0000-4000-8000-000000000001", "secret": "bm90LWEtc2VjcmV0", "passphrase": "none"}
+KEYS = {"API": CREDENTIALS["apiKey"], "SECRET": CREDENTIALS["secret"], "PASSPHRASE": CREDENTIALS["passphrase"]}
 RULES = Rules(ping_interval_s=25.0, poll_s=0.5)
 
 AUTH_DEADLINE_S = 10.0

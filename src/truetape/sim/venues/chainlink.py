@@ -313,4 +313,5 @@ FAKE = FakeVenue(
     refuse=refuse,
     find_feed=find_feed,
     stages={"chainlink": ReportStage},
+    keys={"CLIENT": CLIENT_ID, "SECRET": SECRET},
 )

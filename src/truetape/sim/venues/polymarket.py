@@ -53,4 +53,5 @@ FAKE = FakeVenue(
     find_feed=find_feed,
     stages={_clob.FEED: _clob.ClobStage, _rtds.FEED: _rtds.RtdsStage, _polybolt.FEED: _polybolt.BoltStage},
     methods=("GET", "POST"),
+    keys=_polybolt.KEYS,
 )
