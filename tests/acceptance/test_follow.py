@@ -14,6 +14,7 @@ from truetape import clock
 from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
 from truetape.collect.memory import read_followed
+from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.decode.engine import Engine
 from truetape.sim.server import SimServer
@@ -35,15 +36,31 @@ at 700s polymarket 429 retry-after 3 for 2 requests
 
 async def record(settings: Settings, until_s: float) -> None:
     """Record until a moment, going on where the tape ends."""
-    writer, stop = open_writer(settings.tape), asyncio.Event()
+    writer, stop, open_now = open_writer(settings.tape), asyncio.Event(), asyncio.Event()
+    calm = asyncio.create_task(keep_calm())
+
+    def watch(status: CollectorStatus) -> None:
+        if any(connection.state == "open" for connection in status.connections):
+            open_now.set()
+
     try:
         async with asyncio.TaskGroup() as group:
             followed = read_followed(settings)
-            group.create_task(collect(settings, writer, None, stop, tuning=Tuning(), followed=followed))
+            group.create_task(collect(settings, writer, None, stop, watch, tuning=Tuning(), followed=followed))
+            await open_now.wait()
+            calm.cancel()
             await asyncio.sleep(until_s - clock.wall_ns() / 1e9)
+            calm = asyncio.create_task(keep_calm())
             stop.set()
     finally:
+        calm.cancel()
         writer.close()
+
+
+async def keep_calm() -> None:
+    """Hold virtual time back while threads begin and end, which take real time."""
+    while True:  # noqa: ASYNC110 - it is the sleeping that matters
+        await asyncio.sleep(0.001)
 
 
 def list_events(folder: Path) -> list[dict[str, Any]]:

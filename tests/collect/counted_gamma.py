@@ -73,6 +73,8 @@ class Gamma:
     tokens: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     """Token → when it was subscribed, and let go of."""
     is_down: bool = False
+    refusals: int = 0
+    """So many requests are told to come back in 40 s."""
 
     def _answer(self, slug: str) -> dict[str, Any] | None:
         if slug in self.hidden:
@@ -83,6 +85,9 @@ class Gamma:
     async def tell_event(self, request: web.Request) -> web.Response:
         slug = request.match_info["slug"]
         self.asked.append(slug)
+        if self.refusals:
+            self.refusals -= 1
+            return web.Response(status=429, headers={"Retry-After": "40"})
         if self.is_down:
             return web.Response(status=503)
         event = self._answer(slug)

@@ -178,7 +178,9 @@ class Orchestrator:
             self._changed.set()
 
     async def _ask(self, url: str) -> str:
-        """Ask one time; return why nothing came of it."""
+        """Ask one time; return why nothing came of it. A venue's pause is no lack of an answer."""
+        while (wait_s := self._gate.wait_s) > 0:  # noqa: ASYNC110 - waits for a time
+            await asyncio.sleep(wait_s)
         try:
             async with asyncio.timeout(ASK_PATIENCE_S):
                 reply = await self._http.ask_once(Ask(self._discovery.market, url, reason="follow"))
