@@ -11,11 +11,12 @@ from truetape.decode.engine import RUN_FRAMES_MIN
 from truetape.tape.frame import Frame, FrameKind, Source
 
 RECORDED = (
-    "cryptofeed_binance_20210404.jsonl.gz",
-    "cryptofeed_binance_futures_20210417.jsonl.gz",
-    "hftbacktest_spot_btcusdt_20240808.gz",
-    "hftbacktest_usdm_btcusdt_20240718.gz",
-    "hftbacktest_coinm_btcusd_perp_20240808.gz",
+    "binance/cryptofeed_binance_20210404.jsonl.gz",
+    "binance/cryptofeed_binance_futures_20210417.jsonl.gz",
+    "binance/hftbacktest_spot_btcusdt_20240808.gz",
+    "binance/hftbacktest_usdm_btcusdt_20240718.gz",
+    "binance/hftbacktest_coinm_btcusd_perp_20240808.gz",
+    "bybit/cryptofeed_bybit_20260809_linear.jsonl.gz",
 )
 FRAMES_MAX = 3000
 ONE, TWO = (Source("binance", "spot", f"binance/spot/{number}#1") for number in (0, 1))
@@ -181,7 +182,7 @@ def test_a_book_that_follows_on_remembers_what_a_late_snapshot_needs() -> None:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recordings_are_the_same_by_run_and_frame_by_frame(recordings: Path, name: str) -> None:
-    frames = read_recorded(recordings / "crypto" / "binance" / name, "binance", frames_max=FRAMES_MAX)
+    frames = read_recorded(recordings / "crypto" / name, name.partition("/")[0], frames_max=FRAMES_MAX)
     outcome = assert_runs_change_nothing(frames, random.Random(name))
     assert outcome.counts["quarantined"] == 0
 

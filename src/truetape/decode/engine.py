@@ -33,6 +33,7 @@ PACK_FRAMES = 256
 """Book frames whose levels are held as Python objects at once."""
 RUN_FRAMES = 1024
 """Frames decoded at once, where a venue can."""
+RUN_FRAMES_FIRST = 16
 RUN_FRAMES_MIN = 8
 """Fewer are decoded one by one."""
 HANDLERS_MAX = 4096
@@ -85,6 +86,8 @@ class Engine:
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
         self._sorters: dict[Source, Handler] = {}
+        self._run_frames = RUN_FRAMES_FIRST
+        """So many frames are next; few while connections are new and lanes are found by taking frames one by one."""
         self._waiting: list[Run] = []
         self._samples: list[int] = []
         self._stretch: _Stretch | None = None
@@ -127,14 +130,17 @@ class Engine:
             self._settle()
             self._lifecycle.meet(stretch.sources[stretch.codes[stop]], stretch.received[stop])
             begin = stop
-        for start in range(begin, end, RUN_FRAMES):
+        while begin < end:
+            stop = min(begin + self._run_frames, end)
+            self._run_frames = min(2 * self._run_frames, RUN_FRAMES)
             if len(self._rows.books) * 2 > PACK_FRAMES:
                 self._settle()
                 pack_books(self._rows)
                 self._continuity.forget_books()
-            self._take_known(stretch, handlers, start, min(start + RUN_FRAMES, end))
+            self._take_known(stretch, handlers, begin, stop)
             if self._rows.runs:
                 self._settle()
+            begin = stop
 
     def _find_strangers(self, stretch: "_Stretch", begin: int, end: int) -> list[int]:
         """Return where connections speak for the first time that never said that they opened."""
@@ -480,6 +486,7 @@ class Engine:
                 self._sorters[source] = opened
                 opened = opened.on_message
             handler = self._handlers[source] = opened
+            self._run_frames = RUN_FRAMES_FIRST
         return handler
 
     def _find_decoder(self, venue: str) -> VenueDecoder | None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from truetape.decode.state import BUFFER_SYNCED_MAX, Diff, StreamState
-from truetape.events.rows import Rows, tell_offset
+from truetape.events.rows import BOOK_DIFF, Rows, tell_offset
 from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, Run, TradeRun
 
 Flags = npt.NDArray[np.bool_]
@@ -163,10 +163,11 @@ class Judge:
         """Take the changes of whole books that follow on; return the other streams."""
         refused = set()
         rule, known = ("range", run.first - 1) if run.previous[0] == UNKNOWN else ("chain", run.previous)
+        is_sound = (run.last > known) & (run.exchange > 0) & (run.what == BOOK_DIFF)
         ordered = _Sorted(run)
-        for part in ordered.list_parts(known, run.last, is_sound=(run.last > known) & (run.exchange > 0)):
+        for part in ordered.list_parts(known, run.last, is_sound=is_sound):
             state = self._find_state(part, rule)
-            if state is None or part.stream in busy or not self._is_plain(state):
+            if state is None or part.stream in busy or not self._is_plain(state, run.connection):
                 refused.add(part.stream)
                 continue
             state.last, state.seen_ns, state.exchange_us = part.last, part.seen_ns, part.exchange_us
@@ -175,10 +176,11 @@ class Judge:
                 self._remember(state, part, ordered.list_changes(part))
         return refused
 
-    def _is_plain(self, state: StreamState) -> bool:
+    def _is_plain(self, state: StreamState, connection: str) -> bool:
         """Tell whether ids alone prove a book whole, and nobody keeps it."""
+        is_heard = not state.rule.is_connection_scoped or state.owner == connection
         is_kept = self._keep_books or state.book is not None or state.sealed is not None
-        return state.is_joined and not state.rule.is_connection_scoped and not is_kept
+        return state.is_joined and is_heard and not is_kept
 
     def _remember(self, state: StreamState, part: Part, changes: Iterable[Change]) -> None:
         backlog = self._backlogs.get(part.stream)
@@ -240,16 +242,11 @@ class _Sorted:
         """First, last and previous ids, where each side ends in the flat numbers, and these, sorted."""
         run = self._run
         assert isinstance(run, BookRun)
-        counts, flat = run.side_counts * 2, run.flat
         if self._order is not None:
-            frames = counts.reshape(-1, 2)
-            sizes = frames.sum(axis=1)
-            begins, sizes = (np.cumsum(sizes) - sizes)[self._order], sizes[self._order]
-            counts = frames[self._order].reshape(-1)
-            flat = flat[np.repeat(begins - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(flat))]
-        edges = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=edges[1:])
-        return tuple(map(self._sort, (run.first, run.last, run.previous))), edges, flat
+            run = run.arrange(self._order)
+        edges = np.zeros(len(run.side_counts) + 1, np.int64)
+        np.cumsum(run.side_counts * 2, out=edges[1:])
+        return (run.first, run.last, run.previous), edges, run.flat
 
     def _sort(self, column: Any) -> Any:
         return column if self._order is None else column[self._order]

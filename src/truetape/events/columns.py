@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from truetape.events.instrument import Stream
-from truetape.events.rows import BOOK_DIFF, PlainRow, QuoteRow, Rows, TradeRow, tell_offset
-from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, TradeRun, array_known
+from truetape.events.rows import BOOK_DIFF, PlainRow, QuoteRow, Rows, TradeRow, Unit, tell_offset
+from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, TradeRun, array_known, join_books
 from truetape.events.schema import KINDS, ColumnType
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -225,14 +225,12 @@ _NOBODY_ASKS = np.empty(0, np.int64)
 def tabulate_books(runs: Sequence[BookRun], names: _Names) -> pa.Table:
     """Book frames: one row per level, bids before asks; what a frame says once is repeated."""
     # hot: bench/decode.py
-    runs = sorted(runs, key=_tell_first)
-    stream, exchange, received, offset, what, _, last, _ = (
-        _join(part) for part in zip(*(r[:8] for r in runs), strict=True)
-    )
-    side_counts, flat = _join([run.side_counts for run in runs]), _join([run.flat for run in runs])
+    whole = join_books(sorted(runs, key=_tell_first))
+    stream, exchange, received, offset, what, _, last, _ = whole[:8]
+    side_counts, flat = whole.side_counts, whole.flat
     counts = side_counts[0::2] + side_counts[1::2]
     prices, sizes = np.ascontiguousarray(flat[0::2]), np.ascontiguousarray(flat[1::2])
-    amounts, contracts = _convert_sizes(runs, counts, prices, sizes)
+    amounts, contracts = _convert_sizes(whole.units, counts, prices, sizes)
     columns = _place(
         names,
         np.repeat(stream, counts),
@@ -268,12 +266,11 @@ def _spell(words: npt.NDArray[np.bytes_]) -> pa.Array:
 
 
 def _convert_sizes(
-    runs: Sequence[BookRun], counts: Integers, prices: Floats, sizes: Floats
+    units: Sequence[Unit | None], counts: Integers, prices: Floats, sizes: Floats
 ) -> tuple[pa.Array, pa.Array]:
     """Return base amounts and reported contracts; an unknown contract size (nan) gives null amounts."""
-    if not any(run.units for run in runs):
+    if not any(units):
         return pa.array(sizes), pa.nulls(len(sizes), pa.float64())
-    units = list(chain.from_iterable(run.units or [None] * len(run.offset) for run in runs))
     counted = np.repeat(np.array([u is not None for u in units]), counts)
     scale = np.repeat(np.array([u.size if u else 1.0 for u in units]), counts)
     inverse = np.repeat(np.array([u is not None and u.is_inverse for u in units]), counts)

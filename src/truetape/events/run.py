@@ -5,6 +5,7 @@ A run holds rows of one kind in tape order, of one stream or of several. It says
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,18 @@ class BookRun(NamedTuple):
         told = stream, exchange, received, offset, what, first, last, previous
         return BookRun(*told, units, self.connection, side_counts, flat)
 
+    def arrange(self, order: Integers) -> "BookRun":
+        """Return all frames in another order; columns that nobody asks for may be empty."""
+        frames = self.side_counts.reshape(-1, 2)
+        sizes = frames.sum(axis=1) * 2
+        begins, sizes = (np.cumsum(sizes) - sizes)[order], sizes[order]
+        flat = self.flat[np.repeat(begins - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(self.flat))]
+        columns = (column[order] if len(column) else column for column in self[:8])
+        stream, exchange, received, offset, what, first, last, previous = columns
+        units = [self.units[i] for i in order.tolist()] if self.units else []
+        told = stream, exchange, received, offset, what, first, last, previous
+        return BookRun(*told, units, self.connection, frames[order].reshape(-1), flat)
+
     def unpack(self) -> list[BookRow]:
         """Return the frames as tuples."""
         levels = list(zip(self.flat[0::2].tolist(), self.flat[1::2].tolist(), strict=True))
@@ -135,6 +148,25 @@ def array_known(values: Sequence[int | None]) -> Integers:
         values = [UNKNOWN if value is None else value for value in values]
     return np.fromiter(values, np.int64, len(values))
 
+
+def join_books(runs: Sequence[BookRun]) -> BookRun:
+    """Return the frames of some runs in tape order; nobody may ask for ids but the last, and for connections."""
+    if len(runs) == 1:
+        return runs[0]
+    columns = (np.concatenate([run[i] for run in runs]) for i in (0, 1, 2, 3, 4, 6))
+    stream, exchange, received, offset, what, last = columns
+    units: list[Unit | None] = []
+    if any(run.units for run in runs):
+        units = list(chain.from_iterable(run.units or [None] * len(run.offset) for run in runs))
+    side_counts, flat = np.concatenate([run.side_counts for run in runs]), np.concatenate([run.flat for run in runs])
+    told = stream, exchange, received, offset, what, _UNASKED, last, _UNASKED
+    whole = BookRun(*told, units, "", side_counts, flat)
+    if bool((offset[1:] >= offset[:-1]).all()):
+        return whole
+    return whole.arrange(np.argsort(offset, kind="stable"))
+
+
+_UNASKED = np.empty(0, np.int64)
 
 Run = TradeRun | QuoteRun | BookRun
 

@@ -4,7 +4,7 @@ The fast path looks the combined frame's head `{"stream":"btcusdt@trade` up amon
 once per stream and connection; everything else (bare payloads, other spacing, answers) is told apart first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from weakref import WeakSet
 
 import msgspec
@@ -20,6 +20,7 @@ from truetape.venues._binance.responses import respond
 from truetape.venues._binance.runs import make_depth, read_quotes, read_trades
 from truetape.venues._binance.writers import EVENTS, MAKERS, Place, wrap
 from truetape.venues._contract import Handler, Lane, OnMessage, Read
+from truetape.venues._lanes import Lanes
 
 _decode_envelope = Decoder(m.Envelope, strict=False).decode
 _decode_data = Decoder(m.Frame[msgspec.Raw]).decode
@@ -39,9 +40,7 @@ class Line:
         self.connection = connection
         self.by_head: dict[bytes, OnMessage] = {}
         self.by_name: dict[tuple[str, str], OnMessage] = {}
-        self.lanes: list[Lane] = []
-        self.codes: dict[bytes, int] = {}
-        """Head of the frame → the number of its lane, of kinds that can be decoded by the run."""
+        self.lanes = Lanes()
         self._depths: dict[Unit | None, Read] = {}
 
     def forget(self) -> None:
@@ -49,16 +48,6 @@ class Line:
         self.by_head.clear()
         self.by_name.clear()
         self.lanes.clear()
-        self.codes.clear()
-
-    def sort(self, payloads: Sequence[bytes]) -> list[int]:
-        """Tell which messages can be decoded by the run."""
-        # hot: bench/decode.py
-        find = self.codes.get
-        head = payloads[0].partition(b'",')[0] + b'",'
-        if payloads[-1].startswith(head) and min(payloads).startswith(head) and max(payloads).startswith(head):
-            return [find(head[:-2], -1)] * len(payloads)  # what lies between two texts of one beginning begins so, too
-        return [find(payload.partition(b'",')[0], -1) for payload in payloads]
 
     def find(self, symbol: str, kind: str) -> OnMessage:
         """Return the handler of an instrument's stream, built when new."""
@@ -130,8 +119,7 @@ class Line:
             self.by_head[head] = handler
             lane = self._find_lane(subject.upper(), kind)
             if lane is not None:
-                self.codes[head] = len(self.lanes)
-                self.lanes.append(lane)
+                self.lanes.add(head, lane)
         return handler(payload, received_ns, offset)
 
     def _handle_items(self, payload: bytes, received_ns: int, offset: int) -> bool:
@@ -193,7 +181,7 @@ class BinanceDecoder:
                 return handler(payload, received_ns, offset)
             return handle(payload, received_ns, offset)
 
-        return Handler(on_message, line.lanes, line.sort)
+        return Handler(on_message, line.lanes.listed, line.lanes.sort)
 
     def respond(self, response: Response) -> bool:
         """Decode an HTTP response."""

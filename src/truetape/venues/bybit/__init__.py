@@ -15,7 +15,7 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues._contract import Continuity, Feed, Handler, Heartbeat, Limits, Listing, Rest, Venue
 from truetape.venues.bybit.instrument import find_next_page, name_instrument, read_listing
 from truetape.venues.bybit.legacy import SPOT_V1, V2
 from truetape.venues.bybit.link import Link, Makers
@@ -63,11 +63,11 @@ class _Decoder:
         self._scribe = scribe
         self._links: WeakSet[Link] = WeakSet()
 
-    def open(self, feed: str, connection: str) -> OnMessage:
+    def open(self, feed: str, connection: str) -> Handler:
         """Return the handler of one connection's messages."""
         link = self._link(feed, connection)
         self._links.add(link)
-        return link.decode
+        return Handler(link.decode, link.lanes.listed, link.lanes.sort)
 
     def _link(self, feed: str, connection: str) -> Link:
         if feed not in _MARKETS:
@@ -85,7 +85,7 @@ class _Decoder:
         ]
         if any(news):
             for link in self._links:
-                link.handlers.clear()
+                link.forget()
         return True
 
 

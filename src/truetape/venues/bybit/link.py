@@ -8,8 +8,10 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe, Unit
-from truetape.venues._contract import OnMessage
+from truetape.venues._contract import Lane, OnMessage, Read
+from truetape.venues._lanes import Lanes
 from truetape.venues.bybit.instrument import name_instrument
+from truetape.venues.bybit.runs import make_books
 
 Side = Literal["Buy", "Sell"]
 SIDES: dict[Side, str] = {"Buy": "buy", "Sell": "sell"}
@@ -38,7 +40,9 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope, strict=False)
 class Link:
     """One connection: a handler per topic, made when the topic is first seen."""
 
-    __slots__ = ("__weakref__", "connection", "feed", "handlers", "is_inverse", "makers", "market", "scribe")
+    __slots__ = (
+        "__weakref__", "_read_books", "connection", "feed", "handlers", "is_inverse", "lanes", "makers", "market", "scribe",
+    )  # fmt: skip
 
     def __init__(self, scribe: Scribe, feed: str, market: str, connection: str, makers: "Makers") -> None:
         self.scribe = scribe
@@ -48,6 +52,19 @@ class Link:
         self.connection = connection
         self.makers = makers
         self.handlers: dict[bytes, OnMessage] = {}
+        self.lanes = Lanes()
+        self._read_books: Read | None = None
+
+    def forget(self) -> None:
+        """Drop the handlers, for instruments changed: they are made again with what is known now."""
+        self.handlers.clear()
+        self.lanes.clear()
+
+    def add_books(self, topic: str, index: int) -> None:
+        """Let books of a topic be decoded by the run."""
+        if self._read_books is None:
+            self._read_books = make_books(self.connection, self.unit)
+        self.lanes.add(b'{"topic":"' + topic.encode(), Lane(self._read_books, index))
 
     def decode(self, payload: bytes, received_ns: int, offset: int) -> bool:
         """Decode one message; most frames begin with their topic, which is then found without parsing."""

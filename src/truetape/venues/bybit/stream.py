@@ -154,6 +154,7 @@ def _on_book(link: Link, rest: str) -> OnMessage:
     link.claim_depth(symbol, depth)
     index, connection, unit = link.index("book_change", symbol), link.connection, link.unit
     append, decode = link.scribe.books.append, _BOOK.decode
+    link.add_books(f"orderbook.{rest}", index)
 
     def on_book(payload: bytes, received_ns: int, offset: int) -> bool:
         book = decode(payload)

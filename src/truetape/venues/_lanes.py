@@ -1,0 +1,35 @@
+"""Which messages of a connection can be decoded by the run: told by the head of the frame, `{"stream":"btcusdt@trade`. Pure."""
+
+from collections.abc import Sequence
+
+from truetape.venues._contract import Lane
+
+_END = b'",'
+"""What follows the head: the end of the text that names the stream."""
+
+
+class Lanes:
+    """The lanes of one connection."""
+
+    def __init__(self) -> None:
+        self.listed: list[Lane] = []
+        self._codes: dict[bytes, int] = {}
+
+    def add(self, head: bytes, lane: Lane) -> None:
+        """Let frames that begin so belong to a lane."""
+        self._codes[head] = len(self.listed)
+        self.listed.append(lane)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.listed.clear()
+        self._codes.clear()
+
+    def sort(self, payloads: Sequence[bytes]) -> list[int]:
+        """Return the lanes of messages by number, below 0 for those that have none."""
+        # hot: bench/decode.py
+        find = self._codes.get
+        head = payloads[0].partition(_END)[0] + _END
+        if payloads[-1].startswith(head) and min(payloads).startswith(head) and max(payloads).startswith(head):
+            return [find(head[:-2], -1)] * len(payloads)  # what lies between two texts of one beginning begins so, too
+        return [find(payload.partition(_END)[0], -1) for payload in payloads]
