@@ -42,3 +42,4 @@ def test_init_writes_a_preset_with_chosen_assets(truetape: Run, tmp_path: Path) 
 )
 def test_what_a_preset_cannot_do_is_one_line(refused: Callable[..., str], args: tuple[str, ...], says: str) -> None:
     assert says in refused("record", *args)
+    assert says in refused("init", *args)

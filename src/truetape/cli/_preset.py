@@ -54,10 +54,15 @@ def write_preset(name: str, assets: str | None) -> str:
 
 
 def read_preset(name: str, assets: str | None) -> "Settings":
-    """Return a preset's settings with what the environment overrides."""
+    """Return a preset's settings with what the environment overrides; ConfigError for assets that nobody has."""
+    from truetape.collect.plan import check_venue
     from truetape.config import load_defaults
+    from truetape.venues import load_venue
 
-    return load_defaults(write_preset(name, assets), f"--preset {name}")
+    settings = load_defaults(write_preset(name, assets), f"--preset {name}")
+    for venue, chosen in settings.venues.items():
+        check_venue(load_venue(venue), chosen)
+    return settings
 
 
 def refuse_assets(preset: str | None, assets: str | None) -> None:

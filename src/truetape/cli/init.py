@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._preset import assets_option, preset_option, refuse_assets, write_preset
+from truetape.cli._preset import assets_option, preset_option, read_preset, refuse_assets, write_preset
 
 
 @click.command("init")
@@ -23,6 +23,8 @@ def command(folder: Path, force: bool, preset: str | None, assets: str | None) -
     refuse_assets(preset, assets)
     text = write_preset(preset, assets) if preset else DEFAULT_YAML
     parse_settings(text, str(path), {})
+    if preset:
+        read_preset(preset, assets)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     click.echo(f"wrote {path}; now: truetape record")
