@@ -1,5 +1,6 @@
 """The fake Data API and subgraphs: they agree with the world and with each other, page whole, and decode clean."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -42,10 +43,10 @@ FAKE = FakeVenue(
 
 
 @contextlib.asynccontextmanager
-async def serve(at_s: float) -> AsyncIterator[SimServer]:
+async def serve(at_s: float, faults: str = "", speed: float = 1) -> AsyncIterator[SimServer]:
     """Serve the same world at another time: it remembers nothing, so the two agree."""
-    with clock.compress(at_s, 1):
-        async with SimServer(venues=(FAKE,)) as running:
+    with clock.compress(at_s, speed):
+        async with SimServer(venues=(FAKE,), faults=faults) as running:
             yield running
 
 
@@ -357,6 +358,23 @@ async def test_rows_have_the_fields_and_types_of_the_recorded_schema(
         assert list(row) == list(fields)
         assert all(row[name].lstrip("-").isdecimal() for name, kind in fields.items() if kind == "BigInt")
         assert all(isinstance(value, str) for value in row.values())
+
+
+@pytest.mark.parametrize("where", ["/v2/*", "*/subgraphs/*"])
+async def test_an_index_can_stand_still(where: str) -> None:
+    async def read(server: SimServer) -> tuple[int, int]:
+        body = "{ _meta { block { timestamp } } }"
+        meta = (await question(server, "positions-subgraph", body))["data"]["_meta"]
+        return (await ask(server, "status"))["data"]["indexed_at"], meta["block"]["timestamp"]
+
+    async with serve(START_S, f"at 1s polymarket stale 100000s of {where}", speed=600) as server:
+        await asyncio.sleep(0.6)  # of the machine: five minutes and more
+        data_s, chain_s = await read(server)
+        now_s = server.time.now_us() / 1e6
+    stood, went_on = (data_s, chain_s) if where == "/v2/*" else (chain_s, data_s)
+    assert stood <= START_S + 2
+    assert went_on > START_S + 250 and went_on < now_s
+    assert {done["action"] for done in server.faults_done} == {"stale"}
 
 
 async def test_more_than_fifty_questions_in_ten_seconds_are_refused(server: SimServer) -> None:

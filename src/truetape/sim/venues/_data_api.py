@@ -12,6 +12,7 @@ from zlib import crc32
 from truetape.sim.crowd import Trade, find_block
 from truetape.sim.prediction import Market
 from truetape.sim.protocol import Query, Quota, Reply, encode_json
+from truetape.sim.venues._index import find_index_time
 from truetape.sim.venues._purse import Purse, list_purses
 from truetape.sim.world import World
 
@@ -52,8 +53,7 @@ class Ask:
 
     def __init__(self, world: World, query: Query) -> None:
         self.world, self.args = world, query.args
-        now_s = world.time.now_us() / 1e6 - INDEX_LAG_S
-        self.at_s = int(now_s // REFRESH_S * REFRESH_S)
+        self.at_s = int(find_index_time(world, "data", query.path, INDEX_LAG_S) // REFRESH_S * REFRESH_S)
         if "offset" in query.args:
             raise RequestError("offset is not supported: follow pagination.next_cursor")
         self.endpoint = query.path.removeprefix("/v2/").strip("/")
@@ -414,7 +414,8 @@ def _list_interest(ask: Ask) -> Row:
 def _tell_status(ask: Ask) -> Row:
     """How far the index is."""
     block = find_block(ask.at_s)
-    return {"data": {"status": "ok", "indexed_block": block, "indexed_at": ask.at_s, "lag_seconds": INDEX_LAG_S}}
+    lag_s = int(ask.world.time.now_us() / 1e6) - ask.at_s
+    return {"data": {"status": "ok", "indexed_block": block, "indexed_at": ask.at_s, "lag_seconds": lag_s}}
 
 
 _ENDPOINTS: dict[str, tuple[Callable[[Ask], Row], str]] = {

@@ -15,6 +15,7 @@ from truetape.sim.crowd import Trade, find_block, find_block_time
 from truetape.sim.prediction import Market
 from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.venues._graphql import Field, QueryError, read_query, select
+from truetape.sim.venues._index import find_index_time
 from truetape.sim.world import World
 
 HOSTS = ("api.goldsky.com",)
@@ -80,16 +81,16 @@ def respond(world: World, query: Query) -> Reply:
     subgraph = parts[parts.index("subgraphs") + 1]
     try:
         asked = msgspec.json.decode(query.body, type=_Question)
-        answer: object = {"data": _answer(world, subgraph, read_query(asked.query, asked.variables or {}))}
+        head = find_block(find_index_time(world, "goldsky", query.path, HEAD_LAG_S))
+        answer: object = {"data": _answer(world, subgraph, read_query(asked.query, asked.variables or {}), head)}
     except (QueryError, msgspec.DecodeError) as error:
         answer = {"errors": [{"message": str(error)}]}
     return Reply(encode_json(answer), quota="goldsky")
 
 
-def _answer(world: World, subgraph: str, fields: tuple[Field, ...]) -> Row:
+def _answer(world: World, subgraph: str, fields: tuple[Field, ...], head: int) -> Row:
     if subgraph not in {name for name, _ in _COLLECTIONS}:
         raise QueryError(f"subgraph {subgraph} does not exist")
-    head = find_block(world.time.now_us() / 1e6 - HEAD_LAG_S)
     found: Row = {}
     for field in fields:
         view = _View(world, subgraph, _find_pin(field, head))
