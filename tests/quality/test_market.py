@@ -14,7 +14,8 @@ OPENS = 1_777_420_800
 def test_a_market_from_its_raw_rows_alone(lake: Path) -> None:
     write_market_lake(lake, 2, duration_s=120)
     market, later = read_markets(Lake(lake))
-    assert (market.slug, market.asset, market.series) == (f"btc-updown-2m-{OPENS}", "BTC", "btc-up-or-down-2m")
+    assert (market.slug, market.asset) == (f"btc-updown-2m-{OPENS}", "BTC")
+    assert (market.series, market.venue_series) == ("120s", "btc-up-or-down-2m")
     assert (market.opens_at, market.ends_at, market.duration_s) == (at(OPENS), at(OPENS + 120), 120)
     assert [change.state for change in market.changes] == ["listed", "open", "ending", "ended", "proposed", "resolved"]
     assert market.changes[1].at == at(OPENS)

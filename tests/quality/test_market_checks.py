@@ -133,7 +133,7 @@ CELLS: dict[str, tuple[str, Spoil, str, int]] = {
     "a price of nobody": ("look_ahead", at_second(FIRST, range(2), oracle_mid=1.0), "that no recorded row has", 2),
     "younger than its second": ("look_ahead", at_second(FIRST, range(2), up_age_ms=-1.0), "age below zero", 2),
     "seconds lost at the boundary": (
-        "handover", at_second(SECOND, range(7), up_state="missing"), "seconds missing within 60 s of a boundary", 7,
+        "handover", at_second(SECOND, range(7), up_state="missing"), "seconds missing in the first 60 s", 7,
     ),
 }  # fmt: skip
 
@@ -271,3 +271,14 @@ def test_what_builds_models_runs_when_asked(lake: Path) -> None:
         return {result.name for result in run_checks(Lake(lake), **options).results}
 
     assert names(deep=True) - names() == {"look_ahead_rebuilt"}
+
+
+def test_the_first_seconds_of_a_recording_are_no_hand_over(raw: Path) -> None:
+    write_gold(raw, second=at_second(FIRST, range(7), up_state="missing"))
+    assert check(raw, "handover").verdict == "passed"
+
+
+def test_a_declared_gap_at_a_boundary_is_a_warning(raw: Path) -> None:
+    write_gold(raw, second=at_second(FIRST, range(110, 120), up_state="gap"))
+    (found,) = check(raw, "handover").findings
+    assert (found.severity, found.symbol, found.what) == ("warning", FIRST, "seconds in a gap in the last 60 s")

@@ -111,7 +111,7 @@ def _summarize(market: "Market", verdict: "MarketVerdict") -> dict[str, Any]:
 
 def _print_market(market: "Market", verdict: "MarketVerdict") -> None:
     width = f", {market.duration_s} s" if market.duration_s else ""
-    click.echo(f"{market.slug}  ({market.asset}, {market.series or 'no series'}, {market.venue})")
+    click.echo(f"{market.slug}  ({market.asset}, {market.series or 'no window'}, {market.venue})")
     _print_fact("window", f"{_show_time(market.opens_at)} to {_show_time(market.ends_at)} UTC{width}")
     _print_fact("state", market.state)
     _print_fact("verdict", verdict.grade + "".join(f"\n{'':14}{reason}" for reason in verdict.reasons))

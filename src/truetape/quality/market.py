@@ -91,6 +91,9 @@ class Window(msgspec.Struct, frozen=True):
     slug: str
     asset: str
     series: str
+    """By its length: 5m, 15m, 1h, 4h, daily, else in seconds; empty for a market without a window."""
+    venue_series: str
+    """The venue's own name of the series; empty where it gives none."""
     opens_at: datetime | None
     ends_at: datetime | None
     duration_s: int | None
@@ -103,6 +106,9 @@ class Market(msgspec.Struct, frozen=True):
     slug: str
     asset: str
     series: str
+    """By its length: 5m, 15m, 1h, 4h, daily, else in seconds; empty for a market without a window."""
+    venue_series: str
+    """The venue's own name of the series; empty where it gives none."""
     opens_at: datetime | None
     ends_at: datetime | None
     duration_s: int | None
@@ -149,20 +155,13 @@ def read_markets(
         for window in list_windows(lake)
         if (slug is None or window.slug == slug)
         and (asset is None or window.asset.lower() == asset.lower())
-        and (series is None or series.lower() in _name_series(window))
+        and (series is None or series.lower() in (window.series, window.venue_series.lower()))
     ]
     if not wanted:
         return []
     reader = _Reader(lake)
     markets = [reader.make(window) for window in wanted]
     return [market for market in markets if state is None or market.state == state]
-
-
-def _name_series(window: Window) -> set[str]:
-    """Give the names a series goes by: the venue's, and its width."""
-    names = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 14400: "4h", 86400: "daily"}
-    width = window.duration_s
-    return {window.series.lower(), f"{width}s"} | ({names[width]} if width in names else set())
 
 
 def list_windows(lake: Lake) -> list[Window]:
@@ -182,12 +181,16 @@ def _make_window(
     venue: str, slug: str, asset: str | None, series: str | None, opens_at: datetime | None, ends_at: datetime | None
 ) -> Window:
     duration_s = int((ends_at - opens_at).total_seconds()) if opens_at and ends_at else None
-    return Window(venue, slug, asset or slug.split("-")[0].upper(), series or "", opens_at, ends_at, duration_s)
+    named = "" if duration_s is None else _SERIES.get(duration_s, f"{duration_s}s")
+    asset = asset or slug.split("-")[0].upper()
+    return Window(venue, slug, asset, named, series or "", opens_at, ends_at, duration_s)
 
+
+_SERIES = {300: "5m", 900: "15m", 3600: "1h", 14_400: "4h", 86_400: "daily"}
 
 _FACTS = {
     "truth": """
-        select venue, market_id as slug, any_value(asset) as asset, any_value(series) as series,
+        select venue, market_id as slug, any_value(asset) as asset, null::varchar as series,
             any_value(opens_at) as opens_at, any_value(ends_at) as ends_at from truth group by all""",
     "prediction_market": """
         select venue, slug, null::varchar as asset, arg_max(series, tape_offset) as series,

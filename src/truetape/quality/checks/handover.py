@@ -17,15 +17,14 @@ _HEARD = """
     from (select venue, symbol, received_at from quote union all select venue, symbol, received_at from book_change)
     where symbol like '%:%' group by all"""
 _EDGES = f"""
-    select venue, market_id, count(*) filter (where is_gap) as gaps, count(*) filter (where is_missing) as missing
+    select venue, market_id, place <= {LIMITS.handover_span_s} as is_start,
+        count(*) filter (where 'gap' in (oracle_state, up_state, down_state)) as gaps,
+        count(*) filter (where 'missing' in (oracle_state, up_state, down_state)) as missing
     from (
-        select venue, market_id, tau, t,
-            'missing' in (oracle_state, up_state, down_state) as is_missing,
-            'gap' in (oracle_state, up_state, down_state) as is_gap,
-            row_number() over (partition by venue, market_id order by t) as from_start,
-            row_number() over (partition by venue, market_id order by t desc) as from_end
+        select *, row_number() over (partition by venue, market_id order by t) as place,
+            row_number() over (partition by venue, market_id order by t desc) as left_over
         from canonical
-    ) where least(from_start, from_end) <= {LIMITS.handover_span_s} group by all"""  # noqa: S608  # a number of ours
+    ) where least(place, left_over) <= {LIMITS.handover_span_s} group by all"""  # noqa: S608  # a number of ours
 
 Span = tuple[datetime, datetime]
 Key = tuple[str, str]
@@ -37,9 +36,10 @@ def _run(lake: Lake) -> Outcome:
     heard: dict[Key, Span] = {
         (row["venue"], row["slug"]): (row["first"], row["last"]) for row in lake.sql(_HEARD).arrow().to_pylist()
     }
-    edges = {}
+    edges: dict[tuple[str, str, bool], tuple[int, int]] = {}
     if has_table(lake, "canonical"):
-        edges = {(r["venue"], r["market_id"]): (r["gaps"], r["missing"]) for r in lake.sql(_EDGES).arrow().to_pylist()}
+        for row in lake.sql(_EDGES).arrow().to_pylist():
+            edges[row["venue"], row["market_id"], row["is_start"]] = (row["gaps"], row["missing"])
     gaps = [gap for gap in list_gaps(lake) if gap.state != "repaired" and gap.reason != "not_started"]
     examined, findings = 0, []
     for before, after in pairs:
@@ -47,9 +47,9 @@ def _run(lake: Lake) -> Outcome:
             continue
         examined += 1
         findings += _judge_lead(after, heard.get((after.venue, after.slug)), gaps)
-        for market in (before, after):
-            findings += _judge_edge(market, edges.get((market.venue, market.slug)))
-    return Outcome(examined, tuple(dict.fromkeys(findings)), len(pairs))
+        for market, is_start in ((before, False), (after, True)):
+            findings += _judge_edge(market, edges.get((market.venue, market.slug, is_start)), is_start)
+    return Outcome(examined, tuple(findings), len(pairs))
 
 
 def _pair_markets(markets: list[Window]) -> Iterator[tuple[Window, Window]]:
@@ -88,16 +88,17 @@ def _judge_lead(market: Window, heard: Span | None, gaps: list[Gap]) -> list[Fin
     return [Finding(severity, market.venue, market.slug, what, 1, market.opens_at)]
 
 
-def _judge_edge(market: Window, edge: tuple[int, int] | None) -> list[Finding]:
+def _judge_edge(market: Window, edge: tuple[int, int] | None, is_start: bool) -> list[Finding]:
     if edge is None:
         return []
     gaps, missing = edge
-    span = f"within {LIMITS.handover_span_s} s of a boundary"
+    span = f"in the {'first' if is_start else 'last'} {LIMITS.handover_span_s} s"
+    at = market.opens_at if is_start else market.ends_at
     found = []
     if missing:
-        found.append(Finding("error", market.venue, market.slug, f"seconds missing {span}", missing, market.opens_at))
+        found.append(Finding("error", market.venue, market.slug, f"seconds missing {span}", missing, at))
     if gaps:
-        found.append(Finding("warning", market.venue, market.slug, f"seconds in a gap {span}", gaps, market.opens_at))
+        found.append(Finding("warning", market.venue, market.slug, f"seconds in a gap {span}", gaps, at))
     return found
 
 
