@@ -177,6 +177,10 @@ def test_what_is_asked_for_by_name_is_refused_without_its_key() -> None:
     smaller, lines = leave_out_keyless(kalshi, settings_of(channels=("trade", "book_snapshot")), None, {})
     assert len(lines) == 1
     assert [poll.name for poll in choose_polls(smaller, settings_of(channels=("book_snapshot",)))] == ["books"]
+    assert "trades" in [poll.name for poll in smaller.polls]  # instead of the socket's
+    key = make_key("kalshi", {"ID": "me", "PRIVATE": PEM})
+    whole, lines = leave_out_keyless(kalshi, settings_of(channels=("trade",)), key, {})
+    assert (lines, [poll.name for poll in whole.polls], whole.feeds) == ((), ["books"], kalshi.feeds)
     smaller, lines = leave_out_keyless(polymarket, settings_of(), None, {})
     assert (lines, [feed.name for feed in smaller.feeds]) == ((), ["clob", "rtds", "rtds-twap30", "rtds-twap60"])
 

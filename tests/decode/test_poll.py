@@ -79,6 +79,8 @@ def test_a_poll_that_names_no_stream_has_a_gap_of_its_feed() -> None:
     ))  # fmt: skip
     (gap,) = decode(tape.frames).rows("gap")
     assert (gap["channel"], gap["reason"], gap["state"]) == ("*", "venue_status", "closed")
+    tape.note(PAGE, "poll_missed", gap="venue_status", reason="again", turns=1, streams=[], still=2)  # told before
+    assert len(decode(tape.frames).rows("gap")) == 1
 
 
 def test_a_stream_is_called_as_another_markets_listing_says() -> None:

@@ -101,7 +101,8 @@ def leave_out_keyless(
     parts: list[Feed | Poll] = [*venue.feeds, *venue.polls]
     locked = [part for part in parts if part.needs_key] if key is None else []
     if not locked:
-        return venue, ()
+        streamed = tuple(poll for poll in venue.polls if not poll.is_substitute)
+        return (venue if streamed == venue.polls else msgspec.structs.replace(venue, polls=streamed)), ()
     free = [part for part in parts if part not in locked]
     left = {part.market for part in free}
     asked = set(settings.markets) or set(venue.default_markets) or {part.market for part in parts}

@@ -196,6 +196,9 @@ class Schedule:
         self.streams: dict[Told, int] = {}
         """What is asked for now → when an answer about it was last asked for that came (wall ns); 0: none yet."""
         self._missing: set[Told] = set()
+        """Not answered since they were new, or since they missed a turn."""
+        self._declared: set[Told] = set()
+        """Those named on the tape as having missed a turn."""
         self._poller = poller
         self._subject = subject
         self._since_ns = 0
@@ -260,27 +263,32 @@ class Schedule:
             for told in gone:
                 del self.streams[told]
                 self._missing.discard(told)
+                self._declared.discard(told)
 
     def _take_good(self, answered: Sequence[Told], began_ns: int) -> None:
         back = [told for told in answered if told in self._missing]
         if back:
             self._poller.note("poll_resumed", self._subject, streams=describe(back))
             self._missing.difference_update(back)
+            self._declared.difference_update(back)
         for told in answered:
             self.streams[told] = began_ns
 
     def _miss(self, streams: Sequence[Told], fault: Fault, count: int = 1) -> None:
-        """Declare turns that were not taken, or failed, for these streams."""
-        known = [self.streams[told] for told in streams if self.streams.get(told)]
+        """Declare turns that were not taken, or failed; streams that miss turns already are counted, not named again."""
+        new = [told for told in streams if told not in self._declared]
+        known = [self.streams[told] for told in new if self.streams.get(told)]
         facts: dict[str, object] = {"from_ns": min(known)} if known else {}
-        self._missing.update(streams)
+        self._missing.update(new)
+        self._declared.update(new)
         self._poller.note(
             "poll_missed",
             self._subject,
             gap=fault.gap,
             reason=fault.text,
             turns=count,
-            streams=describe(streams),
+            streams=describe(new),
+            still=len(streams) - len(new),
             **facts,
         )
 

@@ -113,8 +113,7 @@ class VenueCollector:
                 self._hold(group, plan)
             for _ in range(FETCHERS):
                 group.create_task(self._fetch_always())
-            if is_subscribing(self.venue, self._settings):
-                group.create_task(self._relist_always(group))
+            group.create_task(self._relist_always(group))
             if self.orchestrator is not None:
                 group.create_task(self.orchestrator.run(partial(self._amend, group)))
 
@@ -149,6 +148,9 @@ class VenueCollector:
 
     async def _relist(self, group: asyncio.TaskGroup) -> None:
         listed = await self._list_all()
+        self._outcomes = group_outcomes(self._settings, listed)
+        if not is_subscribing(self.venue, self._settings):
+            return
         async with self._amending:
             plans = [plan for plan in self._list_plans() if not self._is_found(plan)]
             revised = await think(partial(revise_plans, self.venue, self._settings, plans, listed))

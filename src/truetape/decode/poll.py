@@ -37,6 +37,6 @@ def take_poll_event(
     for stream, state in found:
         if all(name == source.connection for name in state.connections):
             ledger.open(stream, state, reason, at, from_ns=from_ns, evidence=evidence)
-    if not found:
+    if not found and not event.get("still"):
         nameless = ledger.add_nameless(source.venue, source.feed)
         ledger.declare(nameless, (from_ns, at[0]), reason, at, evidence=evidence)

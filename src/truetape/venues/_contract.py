@@ -256,6 +256,8 @@ class Poll(msgspec.Struct, frozen=True):
     failures_max: int = 5
     """So many turns that fail one after the other are worth an alert."""
     needs_key: bool = False
+    is_substitute: bool = False
+    """Asked only where the feed that streams the same is left out for want of a key."""
 
 
 class BrowserPage(msgspec.Struct, frozen=True):

@@ -189,6 +189,7 @@ VENUE = Venue(
             10.0,
             ask_trades,
             follow=follow_trades,
+            is_substitute=True,
             allowance=(100, 10.0),
             parallel_max=4,
         ),
