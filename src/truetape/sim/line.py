@@ -11,6 +11,8 @@ from truetape.sim.hub import Hub, Session, encode_wire
 from truetape.sim.protocol import Line
 from truetape.sim.world import World
 
+POLL_S = 0.02
+"""Deadlines and heartbeats are not looked at more often."""
 PING, PONG = 0x89, 0x8A
 
 
@@ -65,7 +67,7 @@ class Conversation:
             now_s = self._now_s()
             self._keep_rules(now_s)
             self.talk.tick(now_s)
-            await _wait(self.session.closing, self.rules.poll_s)
+            await _wait(self.session.closing, max(POLL_S, self.rules.poll_s / self._time_scale))
         self.session.leave()
         self.session.flush()
         if not socket.closed:

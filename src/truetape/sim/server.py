@@ -27,6 +27,8 @@ from truetape.sim.world import World
 
 TICK_S = 0.005
 """Markets move and frames leave this often."""
+MARKET_REST_S = 0.25
+"""Where markets of coins move slowly, it rests a quarter of the time between two steps, at most so long."""
 REST_S = 1.0
 """Where no market moves by steps, the clockwork rests at most so long."""
 MESSAGE_BYTES_MAX = 1024 * 1024
@@ -171,13 +173,16 @@ class SimServer:
             self.world.awoken.clear()
 
     def _find_pause(self) -> float:
-        """Return how long the clockwork may rest: while no market moves by steps, until the next thing is due."""
-        if self.world.markets or not self.world.is_synthetic or not self.world.stages:
+        """Return how long the clockwork may rest: until something is due, as far as that is known."""
+        world, speed = self.world, self.time.speed
+        if not world.is_synthetic or not (world.stages or world.markets):
             return TICK_S
-        now_us, elapsed_s = self.time.now_us(), self.time.elapsed_s()
-        left_s = [(stage.due_us - now_us) / 1e6 for stage in self.world.stages.values()]
-        left_s += [armed.fault.value - elapsed_s for armed in self.judge.timed]
-        return min(REST_S, max(TICK_S, min(left_s) / self.time.speed))
+        if world.markets:
+            left_s = [MARKET_REST_S, MARKET_REST_S / world.rate]
+        else:
+            left_s = [REST_S * speed, *((stage.due_us - self.time.now_us()) / 1e6 for stage in world.stages.values())]
+        left_s += [armed.fault.value - self.time.elapsed_s() for armed in self.judge.timed]
+        return max(TICK_S, min(left_s) / speed)
 
     def flush(self) -> None:
         """Send everything that waits."""

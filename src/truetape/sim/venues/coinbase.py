@@ -16,8 +16,8 @@ from truetape.sim.world import World
 EXCHANGE_HOSTS = ("ws-feed.exchange.coinbase.com", "api.exchange.coinbase.com")
 ADVANCED_HOSTS = ("advanced-trade-ws.coinbase.com", "api.coinbase.com")
 
-EXCHANGE_RULES = Rules(deadline_s=5.0, messages_per_second_max=100)
-ADVANCED_RULES = Rules(deadline_s=5.0, messages_per_second_max=8)
+EXCHANGE_RULES = Rules(deadline_s=5.0, messages_per_second_max=100, poll_s=0.5)
+ADVANCED_RULES = Rules(deadline_s=5.0, messages_per_second_max=8, poll_s=0.05)
 
 EXCHANGE_CHANNELS = ("matches", "heartbeat", "level2_batch", "ticker", "ticker_batch", "status")
 LOCKED_CHANNELS = ("level2", "full", "user")
