@@ -161,3 +161,19 @@ def test_quotes_alone_make_a_book(tmp_path: Path) -> None:
     assert (rows[21]["down_buy_amount"], rows[21]["down_trades"], rows[22]["down_trades"]) == (3.0, 1, 0)
     assert rows[0]["t"].tzinfo is not None
     assert rows[0]["t"].utcoffset() == datetime.timedelta(0)
+
+
+def test_a_source_of_another_time_does_not_cover_a_hole(tmp_path: Path) -> None:
+    """Somebody who told the price hours before was not there; somebody who tells it in the hole fills it."""
+    lake, page = tmp_path / "lake", Shape(venue="chainlink")
+    write_market_lake(lake, 2, flaws={0: ("oracle_gap",), 1: ("oracle_gap",)})
+    own = {"source": "chainlink_page", "feed_id": "0x", "price": 7.0}
+    early = make_row("", page, "BTC-USD", START_S - 9000, START_S - 8999, **own)
+    inside = [make_row("", page, "BTC-USD", START_S + 1310 + i, START_S + 1312.0 + i, **own) for i in range(5)]
+    write_kind(lake, "oracle_price", [early, *inside], "page")
+    build(lake, ["canonical"])
+    shape = Shape()
+    assert list_seconds(read(lake, shape.slug(0)), "oracle_state", "gap") == list(range(401, 422))
+    rows = read(lake, shape.slug(1))
+    assert list_seconds(rows, "oracle_state", "gap") == []
+    assert [(row["oracle_mid"], row["oracle_source"]) for row in rows[412:414]] == [(7.0, "chainlink_page")] * 2
