@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def make_venues(url: str) -> dict[str, VenueSettings]:
             instruments=("all",), channels=("oracle_price",), markets=("streams", "page", "latest"), url=url
         ),
         "kalshi": VenueSettings(
-            instruments=("KXBTC15M-*",), channels=("trade", "book_change", "book_snapshot"), url=url
+            instruments=(), channels=("trade", "book_change", "book_snapshot"), series=("15m",), assets=("BTC",), url=url,
         ),
     }  # fmt: skip
 
@@ -94,7 +95,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
                             begun.set()
 
                     group.create_task(collect(settings, writer, None, stop, watch, tuning=Tuning()))
-                    await begun.wait()  # planning takes threads, and while they work time jumps
+                    with suppress(TimeoutError):  # planning takes threads, and while they work time jumps
+                        await asyncio.wait_for(begun.wait(), 400)
                     await asyncio.sleep(SECONDS)
                     stop.set()
                 writer.close()
