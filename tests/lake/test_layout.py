@@ -97,3 +97,17 @@ def test_rows_come_sorted_and_complete_whatever_order_they_came_in(places: list[
     assert keys == sorted(keys)
     assert sorted(map(str, ordered.drop_columns(["date"]).to_pylist())) == sorted(map(str, rows.to_pylist()))
     assert all(row["date"] == row["received_at"].date() for row in ordered.to_pylist())
+
+
+@pytest.mark.parametrize("symbols", [1, 3])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_rows_of_several_instruments_come_sorted_whether_they_came_in_order_or_not(symbols: int, is_late: bool) -> None:
+    kind = KINDS["trade"]
+    rows = pa.concat_tables([build_tables(offset, offset + 1)["trade"].slice(0, 1) for offset in range(40)])
+    names = pa.array([f"S{offset * 7 % symbols}" for offset in range(40)])
+    times = [START_US + (offset * 11 % 13 if is_late else offset) * 10**6 for offset in range(40)]
+    rows = rows.set_column(1, rows.schema.field(1), names)
+    rows = rows.set_column(4, rows.schema.field(4), pa.array(times, pa.timestamp("us", tz="UTC")))
+    keys = [tuple(row[name] for name in ("date", *kind.sort)) for row in sort_rows(kind, rows).to_pylist()]
+    assert keys == sorted(keys)
+    assert len(keys) == 40
