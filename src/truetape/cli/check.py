@@ -17,14 +17,17 @@ from truetape.cli._output import print_json, print_rows
 @json_option
 def command(names: tuple[str, ...], quick: bool, lake: str | None, config_path: Path, as_json: bool) -> None:
     """Run all checks on the lake, or the named ones; exits with 1 when a finding is an error."""
+    import msgspec
+
     from truetape.lake import Lake
     from truetape.quality import run_checks
 
     report = run_checks(Lake(find_lake(lake, config_path)), names or None, deep=not quick)
     if as_json:
-        print_json(report)
+        results = [msgspec.to_builtins(result) | {"verdict": result.verdict} for result in report.results]
+        print_json({"results": results, "is_fine": report.is_fine, "summary": report.summary})
         sys.exit(report.exit_code)
-    results = [
+    table = [
         {
             "check": r.name,
             "verdict": r.verdict,
@@ -34,7 +37,7 @@ def command(names: tuple[str, ...], quick: bool, lake: str | None, config_path: 
         }
         for r in report.results
     ]
-    print_rows(results, as_json=False, title="checks")
+    print_rows(table, as_json=False, title="checks")
     for result in report.results:
         for finding in result.findings:
             where = f" at {finding.at:%Y-%m-%d %H:%M:%S.%f}" if finding.at else ""

@@ -176,6 +176,8 @@ def draw_candles(figure: Any, candles: Candles, paint: Paint) -> None:
                 axes.axvspan(max(start, first), min(end, last), color=paint[GAP], alpha=0.22, lw=0)
     base = candles.symbol.split("-")[0]
     quote = candles.symbol.split("-")[1] if "-" in candles.symbol else "quote"
+    if ":" in candles.symbol:  # an outcome of a prediction market
+        base, quote = "shares", "price"
     top.set_title(f"{candles.symbol}  ·  {candles.venue}  ·  {candles.interval}")
     top.set_ylabel(quote)
     bottom.set_ylabel(base)

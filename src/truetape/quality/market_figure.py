@@ -59,43 +59,56 @@ def _draw_panels(figure: Any, survey: MarketSurvey, paint: Paint) -> None:
 
 
 def draw_heat(figure: Any, survey: MarketSurvey, paint: Paint) -> None:
-    """Draw each stream as a lane of cells: the stronger, the more seconds observed; gaps and lost seconds stand out."""
+    """Draw each stream as a lane of cells: the stronger, the more seconds observed.
+
+    What is lost stands in the cell as high as its share, and wide and high enough to be seen.
+    """
     axes = figure.subplots()
-    shapes: dict[tuple[str, float], list[Any]] = {}
-    least = (_place(survey, len(survey.lanes[0].cells)) - _place(survey, 0)) / 500  # a lost minute must be seen
+    base: dict[float, list[Any]] = {}
+    lost: dict[str, list[Any]] = {GAP: [], DOWN: []}
+    least = (_place(survey, len(survey.lanes[0].cells)) - _place(survey, 0)) / 500
     for y, lane in enumerate(survey.lanes):
-        for first, last, look in _join_cells(lane.cells):
-            left, right = (_place(survey, slot) for slot in (first, last))
-            if look[0] != BUSY:
-                right = max(right, left + least)
-            box = [(left, y - 0.4), (right, y - 0.4), (right, y + 0.4), (left, y + 0.4)]
-            shapes.setdefault(look, []).append(box)
-    for (color, strength), boxes in sorted(shapes.items(), key=lambda item: (item[0][0] != BUSY, item[0])):
-        axes.add_collection(PolyCollection(boxes, facecolor=paint[color], alpha=strength, lw=0, antialiased=False))
+        for first, last, strength in _join_cells(lane.cells):
+            base.setdefault(strength, []).append(_make_box(_place(survey, first), _place(survey, last), y, 1.0))
+        for slot, cell in enumerate(lane.cells):
+            left, right = _place(survey, slot), _place(survey, slot + 1)
+            gap = cell.gap + cell.missing if cell and cell.gap else 0.0  # the missing stands before it
+            for color, share in ((GAP, gap), (DOWN, cell.missing)) if cell else ():
+                if share > 0:
+                    lost[color].append(_make_box(left, max(right, left + least), y, max(share, _SHARE_MIN)))
+    for strength, boxes in sorted(base.items()):
+        _add_boxes(axes, boxes, paint[BUSY], strength)
+    for color, boxes in lost.items():
+        _add_boxes(axes, boxes, paint[color], 1.0)
     _shape_lanes(axes, survey)
 
 
-def _join_cells(cells: tuple[Cell | None, ...]) -> list[tuple[int, int, tuple[str, float]]]:
-    """Cut a lane into (first slot, slot after the last, colour and strength), without empty slots."""
-    cut: list[tuple[int, int, tuple[str, float]]] = []
+_SHARE_MIN = 0.35
+"""A second lost of a minute is drawn as high as this."""
+
+
+def _make_box(left: float, right: float, y: float, share: float) -> list[tuple[float, float]]:
+    top = y + 0.4 - 0.8 * share
+    return [(left, y + 0.4), (right, y + 0.4), (right, top), (left, top)]
+
+
+def _add_boxes(axes: Any, boxes: list[Any], color: str, strength: float) -> None:
+    if boxes:
+        axes.add_collection(PolyCollection(boxes, facecolor=color, alpha=strength, lw=0, antialiased=False))
+
+
+def _join_cells(cells: tuple[Cell | None, ...]) -> list[tuple[int, int, float]]:
+    """Cut a lane into (first slot, slot after the last, strength of colour), without slots in which nothing is known."""
+    cut: list[tuple[int, int, float]] = []
     for slot, cell in enumerate(cells):
-        if cell is None:
+        if cell is None or cell.gap + cell.missing > 0.999:
             continue
-        look = _choose_look(cell)
-        if cut and cut[-1][1:] == (slot, look):
-            cut[-1] = (cut[-1][0], slot + 1, look)
+        strength = _STRENGTHS[max(i for i, least in enumerate(_LEVELS) if cell.observed >= least)]
+        if cut and cut[-1][1:] == (slot, strength):
+            cut[-1] = (cut[-1][0], slot + 1, strength)
         else:
-            cut.append((slot, slot + 1, look))
+            cut.append((slot, slot + 1, strength))
     return cut
-
-
-def _choose_look(cell: Cell) -> tuple[str, float]:
-    if cell.missing > 0:
-        return DOWN, 1.0
-    if cell.gap > 0:
-        return GAP, 1.0
-    level = max(i for i, least in enumerate(_LEVELS) if cell.observed >= least)
-    return BUSY, _STRENGTHS[level]
 
 
 def _place(survey: MarketSurvey, slot: int) -> float:
