@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -30,8 +31,16 @@ def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
     except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
         is_ours = isinstance(_find_cause(error), TruetapeError)
         say(Failed(_tell(_find_cause(error)), is_fatal=True))
-        sys.exit(2 if is_ours else 3)
+        _end(2 if is_ours else 3)
     say(Done(counts))
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: a thread that waits for standard input outlives the interpreter's own end, and libraries complain."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _read_begin() -> Settings:

@@ -1,0 +1,44 @@
+"""A child process ends with its last word and nothing on standard error, though a thread still waits for a line."""
+
+import subprocess
+import sys
+
+CODE = """
+import sys, threading
+import duckdb
+from truetape.flow.child import run_child
+def work(settings):
+    threading.Thread(target=sys.stdin.buffer.readline, daemon=True).start()
+    {end}
+run_child(work)
+"""
+
+
+def run(end: str) -> tuple[int, str, str]:
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE.format(end=end)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write('{"type":"Begin","settings":{}}\n')
+        process.stdin.flush()
+        said, complained = process.stdout.read(), process.stderr.read()
+        return process.wait(), said.strip(), complained
+
+
+def test_a_good_end_is_told() -> None:
+    assert run("return {'frames': 3}") == (0, '{"type":"Done","counts":{"frames":3}}', "")
+
+
+def test_an_error_of_ours_is_one_line() -> None:
+    code, said, complained = run("from truetape.errors import ConfigError; raise ConfigError('tape: no')")
+    assert (code, complained) == (2, "")
+    assert said == '{"type":"Failed","error":"tape: no","is_fatal":true}'
+
+
+def test_an_error_nobody_foresaw_says_where() -> None:
+    code, said, complained = run("1 / 0")
+    assert (code, complained) == (3, "")
+    assert "internal error: ZeroDivisionError" in said
