@@ -137,3 +137,13 @@ def test_what_cannot_be_exported_or_proven_is_refused(lake: Lake, tmp_path: Path
     shutil.rmtree(lake.path / "truth")
     with pytest.raises(ConfigError, match="no table truth yet; truetape build makes it"):
         export_dataset(lake, DATASET, Selection(), target)
+
+
+def test_other_variables_are_part_of_the_proof(lake: Lake) -> None:
+    build(lake.path, sorted({DATASET, "truth"}), variables={"large_order_min": 60})
+    target = lake.path.parent / "large.parquet"
+    chosen = Selection((SLUGS[1],))
+    export_dataset(lake, DATASET, chosen, target, variables={"large_order_min": 60})
+    assert verify_dataset(lake, target).is_equal
+    export_dataset(lake, DATASET, chosen, target)
+    assert "with other values" in verify_dataset(lake, target).problems[0]

@@ -7,7 +7,7 @@ tables at these versions into an empty lake, builds the models there, selects th
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -70,6 +70,8 @@ class Manifest(msgspec.Struct, frozen=True):
     until: datetime
     """Inputs were hashed from then to then, by reception."""
     inputs: tuple[InputTable, ...]
+    variables: dict[str, str | int | float] = {}
+    """Of the build, where they were not the models' own."""
 
 
 class Rebuild(msgspec.Struct, frozen=True):
@@ -83,8 +85,18 @@ class Rebuild(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def export_dataset(lake: Lake, dataset: str, selection: Selection, target: Path) -> Manifest:
-    """Write a dataset's rows to a file and its manifest beside it; ConfigError when nothing is selected."""
+def export_dataset(
+    lake: Lake,
+    dataset: str,
+    selection: Selection,
+    target: Path,
+    *,
+    variables: Mapping[str, str | int | float] | None = None,
+) -> Manifest:
+    """Write a dataset's rows to a file and its manifest beside it; ConfigError when nothing is selected.
+
+    `variables` are those that the lake's tables were built with: the proof needs the same.
+    """
     rows = select_rows(lake, dataset, selection)
     export(rows, target)
     count, digest = hash_rows(rows)
@@ -93,6 +105,7 @@ def export_dataset(lake: Lake, dataset: str, selection: Selection, target: Path)
         format=_FORMAT, dataset=dataset, truetape=version("truetape"), file=target.name, sha256=_hash_file(target),
         rows=count, rows_sha256=digest, columns=tuple(rows.sql("select * from rows limit 0").arrow().schema.names),
         selection=selection, markets=markets, since=since, until=until, inputs=_hash_inputs(lake, since, until, {}),
+        variables=dict(variables or {}),
     )  # fmt: skip
     name_manifest(target).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
@@ -137,7 +150,7 @@ def verify_dataset(lake: Lake, file: Path) -> Rebuild:
         if problems:
             return Rebuild(False, str(file), 0, "", tuple(problems), tuple(notes))
         try:
-            build(root, sorted({manifest.dataset, "truth"}))
+            build(root, sorted({manifest.dataset, "truth"}), variables=manifest.variables)
             count, digest = hash_rows(select_rows(again, manifest.dataset, manifest.selection))
         except (BuildError, ConfigError) as error:
             return Rebuild(False, str(file), 0, "", (*problems, f"it does not build again: {error}"), tuple(notes))
