@@ -84,10 +84,8 @@ class Book(msgspec.Struct):
 
     def list_bids(self, count: int) -> list[tuple[Any, Any]]:
         """Return the best bids, highest first."""
-        sizes = self.bids.sizes
-        return [sizes[price] for price in reversed(self.bids.prices[-count:])]
+        return list(map(self.bids.sizes.__getitem__, self.bids.prices[: -count - 1 : -1]))
 
     def list_asks(self, count: int) -> list[tuple[Any, Any]]:
         """Return the best asks, lowest first."""
-        sizes = self.asks.sizes
-        return [sizes[price] for price in self.asks.prices[:count]]
+        return list(map(self.asks.sizes.__getitem__, self.asks.prices[:count]))

@@ -1,8 +1,9 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from truetape.events.wish import Wish
 from truetape.tape import iter_payloads
 from truetape.tape.frame import FrameBatch, FrameKind, Source
 from truetape.venues import list_venues, load_venue
-from truetape.venues._contract import Handler, Lane, OnMessage, VenueDecoder
+from truetape.venues._contract import Handler, Lane, OnMessage, Read, VenueDecoder
 
 DAY_NS = 86_400 * 10**9
 PACK_FRAMES = 256
@@ -34,8 +35,8 @@ PACK_FRAMES = 256
 RUN_FRAMES = 1024
 """Frames decoded at once, where a venue can."""
 RUN_FRAMES_FIRST = 16
-RUN_FRAMES_MIN = 8
-"""Fewer are decoded one by one."""
+RUN_FRAMES_MIN = 48
+"""In fewer frames nobody looks for runs."""
 HANDLERS_MAX = 4096
 """Connections whose handlers are kept: those of closed ones go anyway."""
 SAMPLED = tuple(kind for kind in KINDS if kind not in {"gap", "connection", "quarantine", "drift"})
@@ -155,29 +156,37 @@ class Engine:
         # hot: bench/decode.py
         if begin == end:
             return
-        codes = self._sort(stretch, begin, end)
-        if codes is None:
-            self._take_singly(stretch, handlers, range(begin, end), begin, end)
-            return
+        groups = self._group(stretch, begin, end) if end - begin >= RUN_FRAMES_MIN and self._sorters else []
         try:
-            self._waiting = _read_runs(stretch, self._list_lanes(stretch), codes, begin)
+            self._waiting = [_read_run(stretch, group) for group in groups]
         except Exception:  # noqa: BLE001 - supervisor: whatever is wrong, only the frames that have it must pay
-            self._take_singly(stretch, handlers, range(begin, end), begin, end)
-            return
-        self._take_singly(stretch, handlers, (np.flatnonzero(codes < 0) + begin).tolist(), begin, end)
+            groups = []
+        single: Sequence[int] = range(begin, end)
+        if groups:
+            is_single = np.ones(end - begin, bool)
+            for group in groups:
+                is_single[group.positions - begin] = False
+            single = (np.flatnonzero(is_single) + begin).tolist()
+        self._take_singly(stretch, handlers, single, begin, end)
 
-    def _sort(self, stretch: "_Stretch", begin: int, end: int) -> Integers | None:
-        """Return the lanes of frames, by number among those of all sources; None when few have one."""
+    def _group(self, stretch: "_Stretch", begin: int, end: int) -> list["_Group"]:
+        """Return the groups of frames that are worth being decoded by the run."""
         # hot: bench/decode.py
-        if end - begin < RUN_FRAMES_MIN or not self._sorters:
-            return None
         payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
         sorters = [self._sorters.get(source) for source in stretch.sources]
         if len(sorters) == 1:
             found = sorters[0].sort(payloads) if sorters[0] else []
         else:
             found = _sort_mixed(sorters, stretch.codes[begin:end], payloads)
-        return np.fromiter(found, np.int64, len(found)) if found.count(-1) <= len(found) - RUN_FRAMES_MIN else None
+        if not found or found.count(-1) > len(found) - RUN_FRAMES_MIN:
+            return []
+        lanes = self._list_lanes(stretch)
+        if found[0] >= 0 and found.count(found[0]) == len(found):
+            lane = lanes[found[0]]
+            if lane.frames_min > len(found):
+                return []
+            return [_Group(lane.read, np.arange(begin, end), np.full(end - begin, lane.stream), is_all=True)]
+        return _group_lanes(found, lanes, begin)
 
     def _list_lanes(self, stretch: "_Stretch") -> list[Lane]:
         sorters = [self._sorters.get(source) for source in stretch.sources]
@@ -541,26 +550,47 @@ def _sort_mixed(sorters: list[Handler | None], codes: list[int], payloads: list[
     return lanes
 
 
-def _read_runs(stretch: _Stretch, lanes: list[Lane], codes: Integers, begin: int) -> list[Run]:
-    """Decode the frames from `begin` on that have a lane, those of one kind together."""
+class _Group(NamedTuple):
+    """Frames of one kind."""
+
+    read: Read
+    positions: Integers
+    """Their places in the stretch, ascending."""
+    streams: Integers
+    is_all: bool
+    """Whether they are all frames from the first to the last of them."""
+
+
+def _group_lanes(codes: list[int], lanes: list[Lane], begin: int) -> list[_Group]:
+    """Return the frames by what reads them, in groups that are worth it."""
     # hot: bench/decode.py
-    end, first = begin + len(codes), int(codes[0])
-    if first >= 0 and bool((codes == first).all()):
-        payloads = stretch.payloads if len(codes) == len(stretch.codes) else stretch.payloads[begin:end]
-        columns = np.full(len(codes), lanes[first].stream), stretch.received_ns[begin:end], stretch.offsets[begin:end]
-        return [lanes[first].read(payloads, *columns)]
-    met, places = np.unique(codes, return_inverse=True)
+    frames: dict[Read, int] = {}
+    for code, count in Counter(codes).items():
+        if code >= 0:
+            frames[lanes[code].read] = frames.get(lanes[code].read, 0) + count
+    worthy = list(dict.fromkeys(lane.read for lane in lanes if frames.get(lane.read, 0) >= lane.frames_min))
+    if not worthy:
+        return []
+    met, places = np.unique(np.fromiter(codes, np.int64, len(codes)), return_inverse=True)
     found = [lanes[code] if code >= 0 else None for code in met.tolist()]
     streams = np.array([lane.stream if lane else -1 for lane in found])
-    reads = list(dict.fromkeys(lane.read for lane in found if lane))
-    groups = np.array([reads.index(lane.read) if lane else -1 for lane in found])[places]
-    runs = []
-    for group, read in enumerate(reads):
-        own = np.flatnonzero(groups == group)
-        payloads = [stretch.payloads[i] for i in (own + begin).tolist()]
-        at = own + begin
-        runs.append(read(payloads, streams[places[own]], stretch.received_ns[at], stretch.offsets[at]))
-    return runs
+    numbers = {read: number for number, read in enumerate(worthy)}
+    kinds = np.array([numbers.get(lane.read, -1) if lane else -1 for lane in found])[places]
+    groups = []
+    for kind, read in enumerate(worthy):
+        own = np.flatnonzero(kinds == kind)
+        groups.append(_Group(read, own + begin, streams[places[own]], is_all=False))
+    return groups
+
+
+def _read_run(stretch: _Stretch, group: _Group) -> Run:
+    positions = group.positions
+    if group.is_all:
+        begin, end = int(positions[0]), int(positions[-1]) + 1
+        payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
+        return group.read(payloads, group.streams, stretch.received_ns[begin:end], stretch.offsets[begin:end])
+    payloads = [stretch.payloads[i] for i in positions.tolist()]
+    return group.read(payloads, group.streams, stretch.received_ns[positions], stretch.offsets[positions])
 
 
 def _list_sources(data: pa.RecordBatch) -> tuple[list[Source], list[int]]:

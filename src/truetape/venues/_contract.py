@@ -35,6 +35,8 @@ class Lane(NamedTuple):
     read: Read
     stream: int
     """Index of its stream."""
+    frames_min: int = 160
+    """So many messages of its kind must stand together: fewer are cheaper one by one. Long ones are worth it sooner."""
 
 
 class Handler(NamedTuple):

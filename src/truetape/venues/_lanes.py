@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from truetape.venues._contract import Lane
 
+BOOKS_MIN = 48
+"""Changes of books that are worth a run."""
+
 _END = b'",'
 """What follows the head: the end of the text that names the stream."""
 

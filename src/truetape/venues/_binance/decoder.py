@@ -20,7 +20,7 @@ from truetape.venues._binance.responses import respond
 from truetape.venues._binance.runs import make_depth, read_quotes, read_trades
 from truetape.venues._binance.writers import EVENTS, MAKERS, Place, wrap
 from truetape.venues._contract import Handler, Lane, OnMessage, Read
-from truetape.venues._lanes import Lanes
+from truetape.venues._lanes import BOOKS_MIN, Lanes
 
 _decode_envelope = Decoder(m.Envelope, strict=False).decode
 _decode_data = Decoder(m.Frame[msgspec.Raw]).decode
@@ -77,7 +77,7 @@ class Line:
             read = self._depths.get(unit)
             if read is None:
                 read = self._depths[unit] = make_depth(self.connection, unit)
-            return Lane(read, place.number("book_change"))
+            return Lane(read, place.number("book_change"), BOOKS_MIN)
         if unit is None and kind == "trade":
             return Lane(read_trades, place.number("trade"))
         if unit is None and kind == "bookTicker":

@@ -9,7 +9,7 @@ from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe, Unit
 from truetape.venues._contract import Lane, OnMessage, Read
-from truetape.venues._lanes import Lanes
+from truetape.venues._lanes import BOOKS_MIN, Lanes
 from truetape.venues.bybit.instrument import name_instrument
 from truetape.venues.bybit.runs import make_books
 
@@ -64,7 +64,7 @@ class Link:
         """Let books of a topic be decoded by the run."""
         if self._read_books is None:
             self._read_books = make_books(self.connection, self.unit)
-        self.lanes.add(b'{"topic":"' + topic.encode(), Lane(self._read_books, index))
+        self.lanes.add(b'{"topic":"' + topic.encode(), Lane(self._read_books, index, BOOKS_MIN))
 
     def decode(self, payload: bytes, received_ns: int, offset: int) -> bool:
         """Decode one message; most frames begin with their topic, which is then found without parsing."""

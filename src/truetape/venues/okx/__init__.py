@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import date
 from itertools import chain, zip_longest
+from operator import add
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -138,8 +139,12 @@ def _find_feed(url: str) -> str | None:
 
 def _prove_book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
     """Return CRC32, as a signed number, of 25 levels a side in turns: bid price, bid size, ask price, ask size."""
-    pairs = zip_longest(bids[:25], asks[:25], fillvalue=())
-    text = ":".join(chain.from_iterable(chain.from_iterable(pairs)))
+    # hot: bench/decode.py
+    bids, asks = bids[:25], asks[:25]
+    if len(bids) == len(asks):
+        text = ":".join(chain.from_iterable(map(add, bids, asks)))
+    else:
+        text = ":".join(chain.from_iterable(chain.from_iterable(zip_longest(bids, asks, fillvalue=()))))
     number = zlib.crc32(text.encode())
     return number - 2**32 if number >= 2**31 else number
 
