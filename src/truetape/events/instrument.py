@@ -14,7 +14,7 @@ class Instrument(msgspec.Struct, frozen=True):
     venue_symbol: str
     symbol: str
     market_type: str
-    """spot, perpetual, future, option; outcome (of a prediction market), oracle."""
+    """spot, perpetual, future, option; outcome (of a prediction market), oracle, coin."""
     base: str | None = None
     quote: str | None = None
     settle: str | None = None

@@ -4,6 +4,7 @@ Tables, sinks, dbt sources, docs and checks derive from these. A kind's columns 
 (who, when, where on the tape) followed by its own.
 """
 
+from truetape.events.coin import COIN, COIN_TOTAL
 from truetape.events.kind import COMMON as COMMON
 from truetape.events.kind import Column as Column
 from truetape.events.kind import ColumnType as ColumnType
@@ -171,7 +172,9 @@ MARKET = Kind(
     "An instrument's metadata as listed: append-only history.",
     (
         _text(
-            "market_type", "spot, perpetual, future, option; outcome (of a prediction market), oracle", required=True
+            "market_type",
+            "spot, perpetual, future, option; outcome (of a prediction market), oracle, coin",
+            required=True,
         ),
         _text("base", "base asset"),
         _text("quote", "quote currency"),
@@ -285,7 +288,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         TRADE, BOOK_CHANGE, BOOK_SNAPSHOT, QUOTE, TICKER, DERIVATIVE, FUNDING, LIQUIDATION, CANDLE,
-        MARKET, PREDICTION_MARKET, MARKET_STATE, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
+        COIN, COIN_TOTAL, MARKET, PREDICTION_MARKET, MARKET_STATE, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
         GAP, BOOK_PROOF, CONNECTION, QUARANTINE, DRIFT, ERROR,
     )
 }  # fmt: skip
