@@ -19,7 +19,7 @@ wall_ns: Callable[[], int] = time.time_ns
 monotonic_ns: Callable[[], int] = time.monotonic_ns
 """Nanoseconds of a clock that never steps back; only differences mean anything."""
 
-GRACE_S = 0.001
+GRACE_S = 0.0002
 """Virtual time waits so long (of the real one) for sockets and threads before it jumps."""
 
 Result = TypeVar("Result")
@@ -64,7 +64,12 @@ class _Virtual(_Pace):
         return self._passed_ns
 
     def select(self, selector: selectors.BaseSelector, timeout: float | None) -> list[Any]:
-        ready = selector.select(timeout if timeout is None else min(timeout, GRACE_S))
+        if timeout is None:
+            return selector.select(timeout)
+        ready = selector.select(0)
+        if not ready and timeout:
+            time.sleep(GRACE_S)  # the selector's own timeout is in whole milliseconds
+            ready = selector.select(0)
         if not ready and timeout:
             self._passed_ns += int(timeout * 1e9) + 1  # one more: a timer must be due when its time has come
         return ready
