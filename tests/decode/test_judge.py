@@ -56,7 +56,9 @@ class Market:
     def __init__(self, chance: random.Random, source: Source) -> None:
         self.chance = chance
         self.source = source
-        self.ids = dict.fromkeys(SYMBOLS, 100)
+        self.trades = dict.fromkeys(SYMBOLS, 100)
+        self.books = dict.fromkeys(SYMBOLS, 100)
+        self.quotes = dict.fromkeys(SYMBOLS, 100)
 
     def say(self, tape: Tape) -> bytes:
         """Put a message on a tape and return it."""
@@ -68,16 +70,16 @@ class Market:
         return payload
 
     def _trade(self, symbol: str) -> tuple[str, dict[str, object]]:
-        self.ids[symbol] += 1
+        self.trades[symbol] += 1
         flag = {"X": self.chance.choice(("MARKET",) * 50 + ("INSURANCE_FUND",))} if self.source == FUTURES else {}
         price = f"{self.chance.randrange(10**7) / 100:.2f}"
-        told = {"e": "trade", "E": 1767225600000, "T": 1767225600000 + self.ids[symbol], "t": self.ids[symbol]}
+        told = {"e": "trade", "E": 1767225600000, "T": 1767225600000 + self.trades[symbol], "t": self.trades[symbol]}
         return "trade", {**told, "p": price, "q": "0.5", "m": self.chance.random() < 0.5, **flag}
 
     def _depth(self, symbol: str) -> tuple[str, dict[str, object]]:
-        before = self.ids[symbol] * 10
-        self.ids[symbol] += 1
-        last = self.ids[symbol] * 10
+        before = self.books[symbol] * 10
+        self.books[symbol] += 1
+        last = self.books[symbol] * 10
         sides = [
             [[f"{self.chance.randrange(1, 999)}.50", f"0.{self.chance.randrange(9)}"] for _ in range(n)] for n in (2, 1)
         ]
@@ -85,8 +87,8 @@ class Market:
         return "depth@100ms", told | ({"T": told["E"], "pu": before} if self.source == FUTURES else {})
 
     def _quote(self, symbol: str) -> tuple[str, dict[str, object]]:
-        told = {"u": self.ids[symbol] * 10, "b": "1.5", "B": "2", "a": "2.5", "A": self.chance.choice(("0", "3.25"))}
-        self.ids[symbol] += 1
+        told = {"u": self.quotes[symbol] * 10, "b": "1.5", "B": "2", "a": "2.5", "A": self.chance.choice(("0", "3.25"))}
+        self.quotes[symbol] += 1
         return "bookTicker", told | ({"T": 1767225600000} if self.source == FUTURES else {})
 
     def _bar(self, symbol: str) -> tuple[str, dict[str, object]]:
@@ -111,7 +113,7 @@ def spoil(tape: Tape, market: Market, payload: bytes, chance: random.Random) -> 
         case 5:
             tape.say(market.source, {"result": None, "id": 1})
         case 6 | 7 | 8:
-            last = (market.ids[symbol] - chance.randrange(4)) * 10
+            last = (market.books[symbol] - chance.randrange(4)) * 10
             body = {"lastUpdateId": last, "bids": [["1.5", "1"], ["1.4", "2"]], "asks": [["1000.5", "1"]]}
             url = url if market.source != FUTURES else url.replace("api.binance.com/api/v3", "fapi.binance.com/fapi/v1")
             tape.answer("binance", market.source.feed, url, body)
@@ -171,7 +173,7 @@ def test_a_book_that_follows_on_remembers_what_a_late_snapshot_needs() -> None:
     for i in range(4000):
         market.say(tape)
         if i in {40, 3900}:
-            last = market.ids["btcusdt"] * 10 - (0 if i == 40 else 200)
+            last = market.books["btcusdt"] * 10 - (0 if i == 40 else 200)
             tape.answer(
                 "binance", "spot", "https://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000",
                 {"lastUpdateId": last, "bids": [["1.5", "1"]], "asks": [["1000.5", "1"]]},

@@ -22,6 +22,7 @@ from truetape.decode.state import (
     Hole,
     StreamState,
 )
+from truetape.events.columns import pack_books
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import (
     BOOK_DIFF,
@@ -98,6 +99,9 @@ class Continuity:
     def settle(self) -> None:
         """Check everything decoded since the last call."""
         if self._rows.runs:
+            if self._rows.books and self._books_done == len(self._rows.books):
+                pack_books(self._rows)  # what is packed in tape order need not be sorted
+                self._books_done = 0
             self._judge.judge(self._trades_done, self._quotes_done, self._books_done)
         # Rows of earlier stretches stay in the lists until they become columns: checked ones are skipped by mark.
         rows = self._rows

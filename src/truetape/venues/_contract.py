@@ -35,7 +35,7 @@ class Lane(NamedTuple):
     read: Read
     stream: int
     """Index of its stream."""
-    frames_min: int = 160
+    frames_min: int = 96
     """So many messages of its kind must stand together: fewer are cheaper one by one. Long ones are worth it sooner."""
 
 

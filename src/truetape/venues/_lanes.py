@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from truetape.venues._contract import Lane
 
-BOOKS_MIN = 48
+BOOKS_MIN = 24
 """Changes of books that are worth a run."""
 
 _END = b'",'
