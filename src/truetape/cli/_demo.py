@@ -82,7 +82,7 @@ class Demo:
         gaps = list_gaps(lake)
         click.echo(f"4. {len(gaps)} gaps declared: " + ", ".join(f"{n} {r}" for r, n in _count(g.reason for g in gaps)))
         result = build(lake_path)
-        click.echo("5. built " + ", ".join(f"{model.rows:,} {model.name}" for model in result.models))
+        click.echo("5. built " + ", ".join(f"{model.rows:,} {model.name}" for model in result.models if model.rows))
         checks = run_checks(lake)
         click.echo(f"6. checks: {checks.summary}")
         page = write_report(lake, self._folder / "report", "truetape demo", balance=msgspec.to_builtins(verdict))

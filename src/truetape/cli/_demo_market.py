@@ -82,9 +82,13 @@ class MarketDemo:
                 continue
             truth, verdict = market.truth, judge_market(market)
             click.echo(
-                f"   {market.slug}: strike {truth.strike}, settlement {truth.settlement}: {truth.computed_outcome};"
+                f"   {market.slug}: {_tell(truth.strike)} → {_tell(truth.settlement)} is {truth.computed_outcome},"
                 f" the venue says {truth.official_outcome}; {verdict.grade}"
             )
+
+
+def _tell(price: float | None) -> str:
+    return "not observed" if price is None else f"{price:,.2f}"
 
 
 _PROGRAM = [sys.executable, "-m", "truetape.cli"]

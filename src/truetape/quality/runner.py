@@ -17,6 +17,10 @@ NOT_APPLICABLE = "not applicable"
 """There was nothing to examine: that proves nothing, and is no pass."""
 
 
+DULL_MAX = 3
+"""Names of checks that had nothing to examine are told when they are so few."""
+
+
 class CheckResult(msgspec.Struct, frozen=True):
     """What one check said."""
 
@@ -61,7 +65,8 @@ class CheckReport(msgspec.Struct, frozen=True):
         for verdict in ("passed", "warned", "failed", NOT_APPLICABLE):
             names = [result.name for result in self.results if result.verdict == verdict]
             if names:
-                listed = "" if verdict == "passed" else f" ({', '.join(names)})"
+                is_dull = verdict == "passed" or (verdict == NOT_APPLICABLE and len(names) > DULL_MAX)
+                listed = "" if is_dull else f" ({', '.join(names)})"
                 words.append(f"{len(names)} {verdict}{listed}")
         return ", ".join(words)
 
