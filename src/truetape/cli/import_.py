@@ -11,8 +11,8 @@ from truetape.cli._output import print_rows
 @click.command("import")
 @click.argument("format_name", metavar="FORMAT")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--venue", required=True, help="The venue the frames came from.")
-@click.option("--feed", help="The venue's feed, where the recording does not tell it.")
+@click.option("--venue", default="", help="The venue the frames came from; not for tardis, whose lines name it.")
+@click.option("--feed", help="The venue's feed, or Tardis' dataset, where the recording does not tell it.")
 @click.option("--start", help="First receive time (ISO 8601), for recordings that have no times.")
 @click.option("--skip-bad", is_flag=True, help="Declare lines that are not of the format on the tape, and go on.")
 @tape_option
@@ -24,10 +24,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:  # fmt: skip
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
-    FORMAT: hftbacktest, cryptofeed, tardis-raw, tardis-json or plain.
+    FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json or plain.
     """
     from truetape.flow import import_files
 
+    if not venue and format_name != "tardis":
+        raise click.UsageError("Missing option '--venue'.")
     counts = import_files(
         format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start, skip_bad=skip_bad
     )

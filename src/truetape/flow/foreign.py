@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from truetape.errors import ConfigError
+from truetape.events.tardis import DATASETS
 from truetape.tape import open_writer
 from truetape.tape.foreign import import_recording
 from truetape.venues import load_venue
+
+TARDIS = "tardis"
+"""The format, and the venue, of the vendor's datasets."""
 
 
 def import_files(
@@ -22,19 +26,23 @@ def import_files(
 ) -> list[tuple[Path, int]]:
     """Append recordings of one venue to a tape; return the frames of each file.
 
+    Tardis' datasets name their exchanges themselves: their venue is `tardis`, their feed the dataset's name.
+
     `start` (ISO 8601, UTC unless it says otherwise) is the first receive time of recordings without times.
     Raises ConfigError on an unknown venue or feed, TapeError on a line that is not of the format.
     """
-    known = load_venue(venue)
-    feeds = [f.name for f in known.feeds]
+    if format_name == TARDIS and venue not in {"", TARDIS}:
+        raise ConfigError(f"--venue {venue!r}: the lines of these files name their exchange (leave it out)")
+    known = load_venue(TARDIS if format_name == TARDIS else venue)
+    feeds = [*DATASETS] if format_name == TARDIS else [f.name for f in known.feeds]
     if feed is not None and feed not in feeds:
-        raise ConfigError(f"--feed {feed!r} is not one of {venue}'s (allowed: {', '.join(feeds)})")
+        raise ConfigError(f"--feed {feed!r} is not one of {known.name}'s (allowed: {', '.join(feeds)})")
     writer = open_writer(tape)
     try:
         return import_recording(
             format_name,
             files,
-            venue,
+            known.name,
             writer,
             feed=feed,
             feed_of=known.find_feed,

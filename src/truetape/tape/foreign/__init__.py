@@ -7,18 +7,20 @@ import msgspec
 
 from truetape.errors import TapeError
 from truetape.tape.contract import TapeWriter
-from truetape.tape.foreign import cryptofeed, hftbacktest, plain, tardis
+from truetape.tape.foreign import cryptofeed, hftbacktest, plain, tardis, tardis_csv
 from truetape.tape.foreign.lines import UNPACK_RATIO_MAX, read_lines
-from truetape.tape.foreign.origin import Origin, ReadLine, StartReading, make_event
+from truetape.tape.foreign.origin import Origin, ReadLine, ReadWhole, StartReading, make_event
 from truetape.tape.frame import Frame, FrameKind, Source
 
-FORMATS: dict[str, StartReading] = {
+_LINE_FORMATS: dict[str, StartReading] = {
     "hftbacktest": hftbacktest.start_reading,
     "cryptofeed": cryptofeed.start_reading,
     "tardis-raw": tardis.start_reading,
     "tardis-json": tardis.start_reading_json,
     "plain": plain.start_reading,
 }
+_TABLE_FORMATS: dict[str, ReadWhole] = {"tardis": tardis_csv.read_dataset}
+FORMATS: dict[str, StartReading | ReadWhole] = _LINE_FORMATS | _TABLE_FORMATS
 """Formats of recordings, by the name a user gives."""
 
 FLUSH_EVERY_FRAMES = 2000
@@ -31,9 +33,12 @@ def read_recording(
 
     A bad line raises one `TapeError` that names file and line; with `skip_bad` an EVENT frame says so instead.
     """
-    start = FORMATS.get(format_name)
-    if start is None:
+    if format_name not in FORMATS:
         raise TapeError(f"unknown recording format {format_name!r} (allowed: {', '.join(FORMATS)})")
+    if format_name in _TABLE_FORMATS:
+        yield from _TABLE_FORMATS[format_name](origin, skip_bad=skip_bad, ratio_max=ratio_max)
+        return
+    start = _LINE_FORMATS[format_name]
     try:
         read_line = start(origin, lambda: read_lines(origin.path, ratio_max))
     except ValueError as error:

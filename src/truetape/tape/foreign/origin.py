@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -34,6 +35,14 @@ ReadLine = Callable[[bytes], Iterable[Frame]]
 
 StartReading = Callable[[Origin, Callable[[], Iterator[bytes]]], ReadLine]
 """Prepares to read one recording; may look through its lines first."""
+
+
+class ReadWhole(Protocol):
+    """Reads one recording whose frames are not lines."""
+
+    def __call__(self, origin: Origin, *, skip_bad: bool, ratio_max: int) -> Iterator[Frame]:
+        """Yield its frames; raises TapeError on a bad line, which `skip_bad` makes an EVENT frame."""
+        ...
 
 
 def make_event(frame: Frame, **meta: str | int) -> Frame:

@@ -1,0 +1,60 @@
+"""Tardis: a vendor's recordings of many exchanges, imported as CSV; there is nothing to connect to.
+
+Rows are of the exchange that the lines name, called as its own venue here calls them, so they meet its live rows in one
+table; an exchange that has no venue here stays this one's, its instruments named `<symbol>@<exchange>`.
+"""
+
+from truetape.errors import DecodeError
+from truetape.events.instrument import Instrument
+from truetape.events.rows import Response, Scribe
+from truetape.venues._contract import Continuity, Feed, OnMessage, Rest, Venue
+
+NAME = "tardis"
+
+
+class _Decoder:
+    def __init__(self, scribe: Scribe) -> None:
+        self._scribe = scribe
+
+    def open(self, feed: str, connection: str) -> OnMessage:
+        # Settings read venues, too, and need no tables.
+        from truetape.venues.tardis.table import make_handler
+
+        return make_handler(self._scribe, feed, connection)
+
+    def respond(self, response: Response) -> bool:
+        raise DecodeError("nothing is asked of this venue")
+
+
+def name_instrument(market: str, venue_symbol: str) -> Instrument:
+    """Name an instrument of an exchange that has no venue here; its market is the exchange."""
+    return Instrument(NAME, market, venue_symbol, f"{venue_symbol}@{market}", "unknown")
+
+
+def _list_topics(feed: Feed, channel: str, instrument: Instrument) -> tuple[str, ...]:
+    return ()
+
+
+def _subscribe(feed: Feed, topics: object, request: int) -> bytes:
+    raise DecodeError("nothing can be subscribed at this venue")
+
+
+def _read_listing(url: str, body: bytes) -> list[Instrument]:
+    raise DecodeError("nothing is asked of this venue")
+
+
+VENUE = Venue(
+    name=NAME,
+    title="Tardis (imported)",
+    feeds=(),
+    rest=Rest(),
+    listings=(),
+    # Exchanges number trades in ways of their own: repeats are known by recent ids.
+    continuity=(Continuity("trade", "window"), Continuity("book_change", "none", is_connection_scoped=True)),
+    make_decoder=_Decoder,
+    read_listing=_read_listing,
+    name_instrument=name_instrument,
+    list_topics=_list_topics,
+    subscribe=_subscribe,
+    unsubscribe=_subscribe,
+)

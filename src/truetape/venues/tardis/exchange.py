@@ -1,0 +1,87 @@
+"""The vendor's names of exchanges: which venue and market of ours each is, and what its amounts count."""
+
+from math import nan
+from typing import Literal, NamedTuple
+
+from truetape.events.instrument import Instrument
+from truetape.events.rows import Scribe, Unit
+from truetape.venues import load_venue
+
+Counting = Literal["base", "usd", "contracts", "unknown"]
+"""What an exchange's amounts are.
+
+base       the base asset
+usd        US dollars on inverse instruments, the base asset on others
+contracts  contracts, whose size the name or a listing of the instrument tells
+unknown    the vendor hands on what the exchange says, and nobody told us what that is
+"""
+
+
+class Exchange(NamedTuple):
+    """One of the vendor's exchanges, as ours."""
+
+    venue: str
+    market: str
+    counting: Counting
+    is_numbered: bool = True
+    """Ids of trades that are numbers are those that the venue's rule counts by."""
+
+
+_EXCHANGES = {
+    "binance": Exchange("binance", "spot", "base"),
+    "binance-us": Exchange("binance_us", "spot", "base"),
+    "binance-futures": Exchange("binance", "usdm", "base"),
+    "binance-delivery": Exchange("binance", "coinm", "contracts"),
+    "bybit": Exchange("bybit", "linear", "usd"),
+    "bybit-spot": Exchange("bybit", "spot", "base"),
+    "bybit-options": Exchange("bybit", "option", "base"),
+    "okex": Exchange("okx", "all", "base"),
+    "okex-swap": Exchange("okx", "all", "contracts"),
+    "okex-futures": Exchange("okx", "all", "contracts"),
+    "okex-options": Exchange("okx", "all", "contracts"),
+    "deribit": Exchange("deribit", "all", "usd", is_numbered=False),
+    "coinbase": Exchange("coinbase", "exchange", "base"),
+    "kraken": Exchange("kraken", "spot-v1", "base"),
+    "cryptofacilities": Exchange("kraken", "futures", "usd"),
+}
+
+_SPOT = frozenset(
+    {"bitstamp", "gemini", "huobi", "kucoin", "gate-io", "bitfinex", "poloniex", "upbit", "bittrex", "hitbtc", "okcoin"}
+)
+"""Spot exchanges without a venue here: amounts are of the base asset."""
+
+
+class Found(NamedTuple):
+    """An instrument of the vendor's, as ours."""
+
+    instrument: Instrument
+    unit: Unit | None
+    """What its amounts count; null when they are of the base asset."""
+    is_numbered: bool
+
+
+def find_instrument(scribe: Scribe, name: str, symbol: str) -> Found:
+    """Return an instrument of the vendor's, as listed on this tape or as its name tells, and what its amounts count."""
+    exchange = _EXCHANGES.get(name, Exchange("tardis", name, "base" if name in _SPOT else "unknown"))
+    market = exchange.market
+    if name == "bybit" and (symbol.endswith("USD") or symbol[-4:-2] in {"DH", "DM", "DU", "DZ"}):
+        market = "inverse"  # BTCUSD, and quarterly ones: BTCUSDH26
+    listed = Scribe(exchange.venue, scribe.rows).listed(market, symbol)
+    instrument = listed or load_venue(exchange.venue).name_instrument(market, symbol)
+    return Found(instrument, _find_unit(exchange.counting, instrument), exchange.is_numbered)
+
+
+def _find_unit(counting: Counting, instrument: Instrument) -> Unit | None:
+    if counting == "contracts":
+        size = instrument.contract_size
+        return Unit(nan if size is None else size, instrument.is_inverse)
+    if counting == "usd" and instrument.is_inverse and instrument.market_type != "combo":
+        return Unit(1.0, True)
+    is_unknown = counting == "unknown" or (counting == "usd" and instrument.is_inverse)
+    return Unit(nan, False) if is_unknown else None
+
+
+def find_feed(instrument: Instrument, channel: str) -> str:
+    """Return the feed of the venue that carries a channel live: its rules hold for imported rows, too."""
+    feeds = [feed for feed in load_venue(instrument.venue).feeds if feed.market == instrument.market]
+    return next((feed.name for feed in feeds if channel in feed.channels), feeds[0].name if feeds else "")
