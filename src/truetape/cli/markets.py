@@ -25,19 +25,28 @@ def command() -> None:
 @click.option("--series", help="Only markets of this series: its width (5m, 15m, 1h, 4h, daily) or the venue's name.")
 @click.option("--state", help="Only markets in this state: listed, open, ending, ended, proposed, disputed, resolved, "
               "settled, unknown.")  # fmt: skip
+@click.option("--all", "is_all", is_flag=True, help="Also markets that were only heard of.")
 @lake_option
 @config_option
 @json_option
 def list_(
-    asset: str | None, series: str | None, state: str | None, lake: str | None, config_path: Path, as_json: bool
-) -> None:
-    """List markets by when they open, with label, coverage and verdict."""
+    asset: str | None, series: str | None, state: str | None, is_all: bool, lake: str | None, config_path: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """List the markets that were followed by when they open, with label, coverage and verdict."""
     from truetape.lake import Lake
     from truetape.quality import judge_market, read_markets
 
     opened = Lake(find_lake(lake, config_path))
     markets = read_markets(opened, asset=asset, series=series, state=state)
-    print_rows([_summarize(market, judge_market(market)) for market in markets], as_json=as_json, title="markets")
+    shown = [market for market in markets if is_all or market.changes or market.truth]
+    rows = [_summarize(market, judge_market(market)) for market in shown]
+    if not as_json:
+        for row in rows:
+            _shorten(row)
+    print_rows(rows, as_json=as_json, title="markets")
+    if len(shown) < len(markets):
+        click.echo(f"{len(markets) - len(shown)} more were only heard of: --all lists them", err=True)
     _say_what_to_build(opened)
 
 
@@ -107,6 +116,14 @@ def _summarize(market: "Market", verdict: "MarketVerdict") -> dict[str, Any]:
         "verdict": verdict.grade,
         "reasons": "; ".join(verdict.reasons),
     }
+
+
+def _shorten(row: dict[str, Any]) -> None:
+    """Make a row of the list fit a screen; `markets show` tells the rest."""
+    del row["seconds"], row["venue"]
+    row["opens_at"] = f"{row['opens_at']:%m-%d %H:%M}" if row["opens_at"] else ""
+    first, _, more = row["reasons"].partition("; ")
+    row["reasons"] = f"{first}; …" if more else first
 
 
 def _print_market(market: "Market", verdict: "MarketVerdict") -> None:
