@@ -5,19 +5,22 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, find_lake, json_option, lake_option
-from truetape.cli._output import print_rows
+from truetape.cli._options import config_option, find_lake, json_option, lake_option, read_settings
+from truetape.cli._output import print_json, print_rows
 
 
-@click.command("gaps")
+@click.group("gaps", invoke_without_command=True)
 @lake_option
 @click.option(
     "--open", "only_open", is_flag=True, help="Only gaps that are still open; exits with 1 when there are any."
 )
 @config_option
 @json_option
-def command(lake: str | None, only_open: bool, config_path: Path, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, lake: str | None, only_open: bool, config_path: Path, as_json: bool) -> None:
     """List every interval in which a stream was not observed, with reason, evidence and state."""
+    if context.invoked_subcommand is not None:
+        return
     import msgspec
 
     from truetape.lake import Lake
@@ -26,4 +29,35 @@ def command(lake: str | None, only_open: bool, config_path: Path, as_json: bool)
     gaps = [g for g in list_gaps(Lake(find_lake(lake, config_path))) if not only_open or g.state == "open"]
     print_rows([{**msgspec.structs.asdict(gap)} for gap in gaps], as_json=as_json, title="gaps")
     if only_open and gaps:
+        sys.exit(1)
+
+
+@command.command("repair")
+@click.option("--venue", default="", help="Only gaps of this venue.")
+@click.option("--symbol", default="", help="Only gaps of this instrument.")
+@click.option("--channel", default="", help="Only gaps of this channel.")
+@click.option("--again", is_flag=True, help="Ask once more for what was found to be unrecoverable.")
+@config_option
+@json_option
+def repair(venue: str, symbol: str, channel: str, again: bool, config_path: Path, as_json: bool) -> None:
+    """Ask the venues for what gaps are missing; each gap becomes repaired, or unrecoverable with the reason.
+
+    Refused while a recorder holds the tape. Exits with 1 when a venue did not answer: run it again then.
+    """
+    import msgspec
+
+    from truetape.flow.repair import Scope, repair_gaps
+
+    settings = read_settings(config_path)
+    done = repair_gaps(settings, Scope(venue, symbol, channel), again=again)
+    if as_json:
+        print_json(msgspec.structs.asdict(done))
+    else:
+        click.echo(
+            f"{done.repaired:,} gaps repaired, {done.unrecoverable:,} unrecoverable, {done.failed:,} not answered, "
+            f"{done.waiting:,} still open, {done.left:,} that nobody can be asked about"
+        )
+        for trouble in done.troubles:
+            click.echo(f"  {trouble}")
+    if done.failed:
         sys.exit(1)

@@ -2,14 +2,13 @@
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
 from truetape import clock
 from truetape.collect.gate import Gate
-from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Decide, GiveUp, decide
 from truetape.collect.socket import read_retry_after
 from truetape.config import rewrite_url
@@ -23,6 +22,22 @@ HEADER_PREFIXES_KEPT = ("x-bapi-", "x-mbx-", "ratelimit-", "x-ratelimit-")
 """Headers that say how a body came about or what we may still ask."""
 REFUSALS = (401, 403, 451)
 _PIECE_BYTES = 256 * 1024
+
+
+class Pen(Protocol):
+    """Writes frames: the recorder, or whoever else holds the tape."""
+
+    def register(self, source: Source) -> int:
+        """Return the number that stands for `source`."""
+        ...
+
+    def put(self, source: int, kind: FrameKind, payload: bytes, meta: str = "") -> None:
+        """Take one frame, stamped now."""
+        ...
+
+    def note(self, source: int, event: str, **facts: Any) -> None:
+        """Write an EVENT frame."""
+        ...
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -53,7 +68,7 @@ class Http:
         self,
         venue: Venue,
         override: str,
-        recorder: Recorder,
+        recorder: Pen,
         gate: Gate,
         options: HttpOptions | None = None,
         *,
@@ -155,7 +170,8 @@ class Http:
         used = reply.headers.get(rest.weight_header.lower(), "") if rest.weight_header else ""
         if used.isdigit():
             self._gate.observe(int(used))
-        told = f"{self._hide(ask.url)} answered {reply.status}"
+        said = self._venue.explain(reply.body) if reply.status >= 400 else ""
+        told = f"{self._hide(ask.url)} answered {reply.status}{said and f' ({said})'}"
         if reply.status in rest.ban_statuses:
             raise RateLimited(told, read_retry_after(reply.headers.get("retry-after")) or rest.ban_default_s)
         if reply.status in REFUSALS:

@@ -122,6 +122,19 @@ class Continuity:
             while rows and rows[-1][3] == offset:
                 self._drop(kind, rows, [len(rows) - 1], is_counted=is_repeat)
 
+    def settle_history(self, choose: Callable[[str, list[Any]], list[bool]]) -> None:
+        """Check what an answer tells of the past: (kind, its rows) → which are taken. The rest are repeats."""
+        for kind, rows in self._rows.list_channels():
+            own = {"trade": self._trades_done, "quote": self._quotes_done, "book_change": self._books_done}
+            start = own.get(kind, self._plain_done.get(kind, 0))
+            if len(rows) > start:
+                taken = choose(kind, rows[start:])
+                self._drop(kind, rows, [start + i for i, is_taken in enumerate(taken) if not is_taken])
+            if kind not in own:
+                self._plain_done[kind] = len(rows)
+        self._trades_done, self._quotes_done = len(self._rows.trades), len(self._rows.quotes)
+        self._books_done = len(self._rows.books)
+
     def forget_books(self) -> None:
         """Say that the list of book frames was emptied."""
         self._books_done = 0
@@ -206,7 +219,7 @@ class Continuity:
     def _accept_trade(self, state: StreamState, row: TradeRow) -> bool:
         rule = state.rule.rule
         if rule == "window" or (rule == "none" and row[5] is not None):
-            fresh = self._is_new(state, row[5] if row[5] is not None else str(row[4]))
+            fresh = self.is_new(state, row[5] if row[5] is not None else str(row[4]))
         elif rule in {"step", "monotone"} and row[4] is not None:
             fresh = self._step(state, row, row[4], is_dense=rule == "step")
         else:
@@ -286,7 +299,8 @@ class Continuity:
             if not state.connections:
                 self._adopt(stream, state, row[3])
 
-    def _is_new(self, state: StreamState, text: str) -> bool:
+    def is_new(self, state: StreamState, text: str) -> bool:
+        """Take a row by its text id; false when it is one of the newest that are remembered."""
         recent = state.recent
         if len(text) > ID_LENGTH_MAX:  # thousands of ids are in each checkpoint
             text = blake2b(text.encode(), digest_size=ID_LENGTH_MAX // 2).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from truetape.decode.backfill import Backfills, Past
 from truetape.decode.continuity import Continuity
 from truetape.decode.drift import SAMPLE_EVERY, Drift, Shape
 from truetape.decode.freeze import Freeze
@@ -17,6 +18,7 @@ from truetape.decode.gaps import Ledger
 from truetape.decode.lifecycle import Lifecycle
 from truetape.decode.state import ConnectionState, StreamState, find_rule
 from truetape.errors import DecodeError, TapeError
+from truetape.events.backfill import is_backfill
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.columns import pack_books, take_tables
 from truetape.events.instrument import Instrument, Stream
@@ -56,6 +58,7 @@ class Memory(msgspec.Struct):
     shapes: dict[str, Shape]
     numberings: dict[str, Numbering]
     claims: dict[str, dict[str, str]]
+    past: dict[str, Past] = {}
 
 
 class _Named(msgspec.Struct):
@@ -83,6 +86,7 @@ class Engine:
             self._rows, self._ledger, self._find_state, self._choose_rules, self._continuity.topics
         )
         self._freeze = Freeze(self._continuity.seals, self._ledger, self._lifecycle.connections)
+        self._backfills = Backfills(self._rows, self._ledger, self._continuity, self._find_state)
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
@@ -313,6 +317,7 @@ class Engine:
             self._drift.shapes,
             self._rows.numberings,
             self._rows.claims,
+            self._backfills.past,
         )
         return Checkpoint(self._tape_id, self._offset, dict(self._tally), msgspec.msgpack.encode(memory))
 
@@ -335,6 +340,7 @@ class Engine:
         self._lifecycle.session.update(memory.session)
         self._lifecycle.siblings.update(memory.siblings)
         self._drift.shapes.update(memory.shapes)
+        self._backfills.past.update(memory.past)
 
     # -- one frame ----------------------------------------------------------------------------------------
 
@@ -345,6 +351,8 @@ class Engine:
             if kind == FrameKind.EVENT:
                 self._lifecycle.handle(meta, source, at)
                 self._freeze.take_event(_decode_named(meta or "{}").event, at)
+                if is_backfill(source.connection):
+                    self._backfills.take_event(msgspec.json.decode(meta or "{}"), source, at)
             elif kind == FrameKind.REQUEST:
                 if not meta:  # heartbeats and greetings say their purpose; subscriptions say nothing
                     self._lifecycle.ask(source)
@@ -357,6 +365,8 @@ class Engine:
         if kind == FrameKind.EVENT:
             self._forget_handlers(source)
         self._continuity.is_answer = kind == FrameKind.RESPONSE
+        if kind == FrameKind.RESPONSE and is_backfill(source.connection):
+            self._backfills.settle(source, at)
         self._settle()
         self._continuity.is_answer = False
         self._tally[outcome] += 1

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from truetape.decode.state import Hole, StreamState
+from truetape.events.backfill import Lost
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import PlainRow, Rows
 
@@ -83,6 +84,14 @@ class Ledger:
     def repair(self, stream: Stream, hole: Hole, at: tuple[int, int], evidence: dict[str, Any]) -> None:
         """Say that all of a gap that was over arrived late; it keeps its span."""
         self._append(stream, hole.gap, (hole.from_ns, hole.to_ns), (hole.reason, "repaired"), at, evidence, 0)
+
+    def judge(
+        self, stream: Stream, lost: Lost, outcome: str, at: tuple[int, int], *, evidence: dict[str, Any],
+        missing: int | None,
+    ) -> None:  # fmt: skip
+        """Say what a backfill made of a gap that was over: `repaired` or `unrecoverable`; it keeps its span."""
+        span_ns = lost.from_us * 1000, lost.to_us * 1000
+        self._append(stream, lost.gap_id, span_ns, (lost.reason, outcome), at, evidence, missing)
 
     def add_nameless(self, venue: str, feed: str) -> Stream:
         """Return the stream that stands for all of a feed, where the instrument is not known."""

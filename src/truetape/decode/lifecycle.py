@@ -16,6 +16,7 @@ from truetape.decode.gaps import Ledger
 from truetape.decode.notice import UNLISTED, WRITERS, note_connection
 from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
 from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
+from truetape.events.backfill import is_backfill
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
 from truetape.events.run import Integers
@@ -68,7 +69,8 @@ class Lifecycle:
             WRITERS[name](self._rows, event, source, at)
         if name not in UNLISTED:
             note_connection(self._rows, self.nobody("connection", source), (source.connection, name, meta), at)
-        if source.connection not in {"recorder", ""} or name in {"tick", "started"}:
+        is_live = source.connection not in {"recorder", ""} and not is_backfill(source.connection)
+        if is_live or name in {"tick", "started"}:
             self.session["seen_ns"] = at[0]
 
     def meet(self, source: Source, received_ns: int) -> None:

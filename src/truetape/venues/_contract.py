@@ -281,6 +281,42 @@ class BrowserPage(msgspec.Struct, frozen=True):
     """No answer for so long: the page is loaded anew."""
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """A part of a stream's past."""
+
+    venue_symbol: str
+    from_us: int
+    to_us: int
+    low: int | None = None
+    """First number wanted: a trade's id, or the time that a row is about in microseconds; null: not known."""
+    high: int | None = None
+    interval: str = ""
+    """Of candles."""
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """How the past of a channel is asked for."""
+
+    channel: str
+    market: str
+    feed: str
+    """What its frames are called by."""
+    begin: Callable[[Stretch], str]
+    """The address of the first page."""
+    follow: Callable[[Stretch, str, bytes], str | None]
+    """(stretch, address of a page, its body) → address of the next one; null: that was the last.
+
+    Raises msgspec.DecodeError or truetape DecodeError on another shape, LookupError with the venue's words when it
+    says that it has none of it."""
+    identity: Literal["step", "number", "text"] = "step"
+    """How its rows are told apart: numbers without holes, numbers that only grow, text ids."""
+    weight: int = 1
+    allowance: tuple[int, float] | None = None
+    """So much weight within so many seconds; null: as the venue's other requests."""
+    is_merged: bool = False
+    """A row of the stream may be several of the history's, under the last one's number."""
+
+
 Phase = Literal["trading", "closed", "proposed", "disputed", "resolved"]
 
 
@@ -396,7 +432,11 @@ class Venue(msgspec.Struct, frozen=True):
     """What is asked for on a schedule."""
     pages: tuple[BrowserPage, ...] = ()
     """What a browser can read where nothing else is left."""
+    backfills: tuple[Backfill, ...] = ()
+    """How its past is asked for."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""
     discovery: Discovery | None = None
     """How prediction markets are found and followed; null for venues that have none."""
+    explain: Callable[[bytes], str] = lambda body: ""
+    """Body of an answer that refuses us → what it says, in half a line; empty: nothing."""

@@ -8,6 +8,7 @@ from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe
 from truetape.venues._binance import naming, topics
 from truetape.venues._binance.decoder import BinanceDecoder
+from truetape.venues._binance.history import list_backfills
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, Rest, Venue
 
 NAME = "binance"
@@ -103,4 +104,5 @@ VENUE = Venue(
     unsubscribe=topics.unsubscribe,
     fetch_book=fetch_book,
     find_feed=find_feed,
+    backfills=list_backfills(),
 )

@@ -1,0 +1,51 @@
+"""Ask a venue for its past."""
+
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from truetape.cli._options import config_option, json_option, read_settings
+from truetape.cli._output import print_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
+
+
+@click.command("backfill")
+@click.argument("venue")
+@click.argument("symbol")
+@click.argument("channel")
+@click.option("--from", "begin", type=_MOMENT, required=True, help="First moment, UTC.")
+@click.option("--to", "end", type=_MOMENT, required=True, help="Last moment, UTC.")
+@click.option("--market", default="", help="Product line of the venue (spot, usdm), where the symbol is in several.")
+@click.option("--interval", default="1m", show_default=True, help="Of candles.")
+@config_option
+@json_option
+def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
+    venue: str,
+    symbol: str,
+    channel: str,
+    begin: "datetime",
+    end: "datetime",
+    market: str,
+    interval: str,
+    config_path: Path,
+    as_json: bool,
+) -> None:
+    """Ask VENUE for what it tells of SYMBOL's CHANNEL between two moments, as far as the lake has none of it.
+
+    Refused while a recorder holds the tape. What a venue says is stored once, however often it is asked.
+    """
+    from truetape.flow.repair import backfill, name_subject
+
+    settings = read_settings(config_path)
+    subject = name_subject(settings, (venue, market), symbol, channel, interval if channel == "candle" else "")
+    rows = backfill(settings, subject, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    if as_json:
+        print_json({"venue": venue, "symbol": subject.symbol, "channel": channel, "rows": rows})
+    else:
+        click.echo(f"{rows:,} new rows of {venue} {subject.symbol} {channel}")

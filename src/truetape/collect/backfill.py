@@ -1,0 +1,149 @@
+"""Asks venues for their past and puts the answers onto a tape that nobody else writes meanwhile.
+
+Each piece of work stands between two events on the tape; when it ends in between, the next one asks for what is left.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from truetape import clock
+from truetape.collect.gate import Gate
+from truetape.collect.http import Ask, Http, HttpOptions
+from truetape.collect.key import Key
+from truetape.errors import DecodeError, Fatal, Refused, TapeError, Transient
+from truetape.events.backfill import BACKFILL, Began, Ended, Range
+from truetape.tape import TapeWriter
+from truetape.tape.frame import FrameKind, Source
+from truetape.venues._contract import Backfill, Stretch, Venue
+
+PAGES_MAX = 20_000
+"""Pages of one range; a venue that has more is asked on by the next run."""
+FAILURES_MAX = 3
+"""So many pieces of work that fail one after the other: the venue is away."""
+ABSENT_STATUSES = (400, 404, 410)
+"""Statuses by which a venue says that there is no such thing."""
+EXCERPT_CHARS = 200
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One piece of work."""
+
+    began: Began
+    backfill: Backfill | None = None
+    """Null: the past of this channel cannot be asked for."""
+    feed: str = ""
+    """What its events are called by; that of the backfill, where there is one."""
+    reason: str = ""
+    """Why it cannot be asked for."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of an order."""
+
+    order: Order
+    ended: Ended
+
+
+class Quill:
+    """Writes frames straight onto a tape."""
+
+    def __init__(self, writer: TapeWriter) -> None:
+        self._writer = writer
+        self._known: dict[Source, int] = {}
+
+    def register(self, source: Source) -> int:
+        """Return the number that stands for `source`."""
+        if source not in self._known:
+            self._known[source] = self._writer.register(source)
+        return self._known[source]
+
+    def put(self, source: int, kind: FrameKind, payload: bytes, meta: str = "") -> None:
+        """Write one frame, stamped now."""
+        self._writer.append(source, clock.wall_ns(), clock.monotonic_ns(), int(kind), payload, meta)
+
+    def note(self, source: int, event: str, **facts: Any) -> None:
+        """Write an EVENT frame."""
+        self.put(source, FrameKind.EVENT, b"", msgspec.json.encode({"event": event, **facts}).decode())
+
+
+class Backfiller:
+    """Asks one venue."""
+
+    def __init__(
+        self, venue: Venue, url: str, writer: TapeWriter, key: Key | None = None, options: HttpOptions | None = None
+    ) -> None:
+        self._venue = venue
+        self._url = url
+        self._writer = writer
+        self._quill = Quill(writer)
+        self._key = key
+        self._options = options
+        self._gates: dict[tuple[int, float] | None, Gate] = {}
+
+    async def run(self, orders: Sequence[Order], on_result: Callable[[Result], None] = lambda result: None) -> None:
+        """Do one piece of work after the other; ends early when the venue is away or refuses us."""
+        failures = 0
+        for order in orders:
+            ended = await self._do(order)
+            on_result(Result(order, ended))
+            failures = failures + 1 if ended.status == "failed" else 0
+            if failures == FAILURES_MAX:
+                return
+
+    async def _do(self, order: Order) -> Ended:
+        feed = order.backfill.feed if order.backfill else order.feed
+        source = self._quill.register(Source(self._venue.name, feed, f"{self._venue.name}/{BACKFILL}"))
+        self._quill.note(source, "backfill_began", **msgspec.to_builtins(order.began))
+        if order.backfill is None:
+            ended = Ended(status="impossible", reason=order.reason)
+        else:
+            ended = await self._ask_all(order.began, order.backfill)
+        self._quill.note(source, "backfill_ended", **msgspec.to_builtins(ended))
+        self._writer.flush()
+        self._writer.sync()
+        return ended
+
+    async def _ask_all(self, began: Began, backfill: Backfill) -> Ended:
+        gate = self._gates.setdefault(backfill.allowance, Gate(self._venue, self._key, backfill.allowance))
+        pages = 0
+        async with Http(self._venue, self._url, self._quill, gate, self._options, name=BACKFILL) as http:
+            for stretch in list_stretches(began):
+                try:
+                    pages += await self._ask_range(http, stretch, backfill)
+                except LookupError as error:
+                    return Ended(status="answered", reason=str(error), pages=pages)
+                except TapeError:
+                    raise
+                except (Transient, Refused, Fatal, DecodeError, msgspec.DecodeError) as error:
+                    return Ended(status="failed", reason=str(error), pages=pages)
+        return Ended(status="answered", pages=pages)
+
+    async def _ask_range(self, http: Http, stretch: Stretch, backfill: Backfill) -> int:
+        """Ask page by page; raises LookupError with the venue's words when it has nothing of the kind."""
+        url = backfill.begin(stretch)
+        for page in range(1, PAGES_MAX + 1):
+            reply = await http.fetch(Ask(backfill.feed, url, backfill.weight, "backfill"))
+            self._writer.flush()
+            if reply.status in ABSENT_STATUSES:
+                raise LookupError(f"{url} answered {reply.status}: {_cut(reply.body)}")
+            if reply.status != 200:
+                raise DecodeError(f"{url} answered {reply.status}: {_cut(reply.body)}")
+            following = backfill.follow(stretch, url, reply.body)
+            if following is None or following == url:
+                return page
+            url = following
+        raise DecodeError(f"{url}: more than {PAGES_MAX} pages")
+
+
+def list_stretches(began: Began) -> list[Stretch]:
+    """Return what to ask for, range by range; what is told apart by text ids is asked for by its times."""
+    ranges = began.missing or ((Range(),) if began.identity == "text" else ())
+    return [
+        Stretch(began.venue_symbol, began.from_us, began.to_us, span.low, span.high, began.interval) for span in ranges
+    ]
+
+
+def _cut(body: bytes) -> str:
+    return body[:EXCERPT_CHARS].decode(errors="replace")

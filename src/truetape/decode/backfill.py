@@ -1,0 +1,259 @@
+"""History that was asked for again: rows that are not there yet are taken, gaps that it fills are repaired.
+
+What answers tell of the past says nothing of the stream now: no state of the stream moves, but for its holes.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from truetape.decode.continuity import Continuity, FindState
+from truetape.decode.gaps import Ledger
+from truetape.decode.state import Hole, StreamState
+from truetape.events.backfill import Began, Ended, Lost, Range, find_number
+from truetape.events.rows import PlainRow, Rows
+from truetape.tape.frame import Source
+from truetape.venues import load_venue
+
+At = tuple[int, int]
+"""(received_ns, tape offset)."""
+AMOUNT_SLACK = 1e-9
+"""Sums of amounts that differ by so little are the same."""
+_PRICE, _AMOUNT = 7, 8
+"""Places in a row of trades."""
+
+
+class Past(msgspec.Struct):
+    """One backfill under way."""
+
+    stream: int
+    began: Began
+    left: list[list[Range]]
+    """What is still missing of each range."""
+    rows: int = 0
+    """Rows that were taken."""
+    pages: int = 0
+    first: int | None = None
+    """Lowest number told; with `last`, for rows whose numbers have holes, all between is told."""
+    last: int | None = None
+    oldest_us: int | None = None
+    """Exchange times told."""
+    newest_us: int | None = None
+
+
+class Backfills:
+    """Takes what backfills bring, and writes what became of the gaps they were for."""
+
+    def __init__(self, rows: Rows, ledger: Ledger, continuity: Continuity, find_state: FindState) -> None:
+        self._rows = rows
+        self._ledger = ledger
+        self._continuity = continuity
+        self._find_state = find_state
+        self.past: dict[str, Past] = {}
+        """Connection → what it asks for now."""
+
+    def take_event(self, event: dict[str, Any], source: Source, at: At) -> None:
+        """Take the beginning or the end of a backfill."""
+        if event["event"] == "backfill_began":
+            began = msgspec.convert(event, Began)
+            instrument = self._rows.instruments.get((source.venue, began.market, began.venue_symbol))
+            instrument = instrument or load_venue(source.venue).name_instrument(began.market, began.venue_symbol)
+            stream = self._rows.add_stream(source.venue, began.channel, source.feed, instrument)
+            self._find_state(stream.index, at)
+            self.past[source.connection] = Past(stream.index, began, [[span] for span in began.missing])
+        elif event["event"] == "backfill_ended":
+            past = self.past.pop(source.connection, None)
+            if past is not None:
+                self._conclude(past, msgspec.convert(event, Ended), at)
+
+    def settle(self, source: Source, at: At) -> None:
+        """Judge the rows of one answer."""
+        past = self.past.get(source.connection)
+        if past is not None:
+            past.pages += 1
+        self._continuity.settle_history(lambda kind, rows: self._choose(past, kind, rows, at))
+
+    # -- one page -----------------------------------------------------------------------------------------
+
+    def _choose(self, past: Past | None, kind: str, rows: Sequence[PlainRow], at: At) -> list[bool]:
+        """Tell which rows of a page are new."""
+        if past is None or kind != past.began.channel:
+            return [False] * len(rows)
+        own = [row[0] == past.stream and (kind != "candle" or row[4] == past.began.interval) for row in rows]
+        page = [row for row, is_own in zip(rows, own, strict=True) if is_own]
+        if not page:
+            return own
+        state = self._find_state(past.stream, at)
+        if past.began.identity == "text":
+            taken = [self._is_new_text(past, state, row) for row in page]
+        else:
+            taken = _choose_numbered(past, page, state)
+        _measure(past, page)
+        past.rows += sum(taken)
+        verdicts = iter(taken)
+        return [is_own and next(verdicts) for is_own in own]
+
+    def _is_new_text(self, past: Past, state: StreamState, row: PlainRow) -> bool:
+        is_wanted = row[1] is not None and past.began.from_us <= row[1] <= past.began.to_us
+        return is_wanted and self._continuity.is_new(state, row[5])
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _conclude(self, past: Past, ended: Ended, at: At) -> None:
+        if ended.status == "failed":
+            return  # nothing is known: the gaps stay as they are
+        whole = [is_covered(past, left, ended) for left in past.left]
+        stream = self._rows.streams[past.stream]
+        facts: dict[str, Any] = {"by": "backfill", "pages": past.pages, "rows": past.rows}
+        for lost in past.began.gaps:
+            is_whole = all(whole[i] for i in lost.ranges) and ended.status == "answered"
+            if past.began.identity == "text":
+                is_whole = is_whole and past.oldest_us is not None and past.oldest_us <= past.began.from_us
+            outcome = "repaired" if is_whole else "unrecoverable"
+            proof = self._prove(past, lost) if is_whole else {"why": self._explain(past, lost, ended)}
+            missing = 0 if is_whole else _count_missing(past, lost)
+            self._ledger.judge(stream, lost, outcome, at, evidence=facts | proof, missing=missing)
+
+    def _prove(self, past: Past, lost: Lost) -> dict[str, Any]:
+        if not past.pages:
+            return {"proof": "ids step by one through it"}
+        spans = [[past.began.missing[i].low, past.began.missing[i].high] for i in lost.ranges]
+        return {"proof": "the venue told all of it", "missing": spans, "oldest_us": past.oldest_us}
+
+    def _explain(self, past: Past, lost: Lost, ended: Ended) -> str:
+        """Say in a line why a gap stays."""
+        if ended.status == "impossible":
+            return ended.reason
+        if past.oldest_us is None:
+            return "the venue has nothing of it" + (f": {ended.reason}" if ended.reason else "")
+        if past.oldest_us > past.began.from_us and (
+            past.first is None or any(_begins_before(past, i) for i in lost.ranges)
+        ):
+            return (
+                f"what the venue still tells begins at {past.oldest_us} us, it was wanted from {past.began.from_us} us"
+            )
+        return "the venue does not tell all of it"
+
+
+def is_covered(past: Past, left: Sequence[Range], ended: Ended) -> bool:
+    """Tell whether nothing that is left of a range can have been missed."""
+    return all(_is_void(past, span, ended) for span in left)
+
+
+def _is_void(past: Past, span: Range, ended: Ended) -> bool:
+    if past.oldest_us is None or past.newest_us is None or past.first is None or past.last is None:
+        return False
+    is_before = span.high is not None and span.high < past.first
+    is_after = span.low is not None and span.low > past.last
+    if is_before:  # numbers before the first told: only its time can say that none of them was wanted
+        return span.low is None and past.oldest_us <= past.began.from_us
+    if is_after:
+        return past.began.channel != "trade" or (span.high is None and ended.status == "answered")
+    return False
+
+
+def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -> list[bool]:
+    began = past.began
+    numbers = [find_number(began.channel, row) for row in page]
+    _cut_merged(past, page, numbers)
+    known, seen, taken = set(began.known), set[int](), []
+    for row, number in zip(page, numbers, strict=True):
+        is_wanted = number is not None and number not in known and number not in seen and _is_wanted(past, row, number)
+        taken.append(is_wanted)
+        if number is not None:
+            seen.add(number)
+            if is_wanted and began.identity == "step":
+                _fill_hole(state.holes, number)
+    spans = _join_steps(sorted(seen)) if began.identity == "step" else _span(past, seen)
+    for low, high in spans:
+        past.left = [[part for piece in left for part in _subtract(piece, low, high)] for left in past.left]
+    return taken
+
+
+def _is_wanted(past: Past, row: PlainRow, number: int) -> bool:
+    for left in past.left:
+        for span in left:
+            if span.holds(number):
+                is_before = span.low is None and row[1] is not None and row[1] < past.began.from_us
+                is_after = span.high is None and row[1] is not None and row[1] > past.began.to_us
+                return not is_before and not is_after
+    return False
+
+
+def _cut_merged(past: Past, page: Sequence[PlainRow], numbers: Sequence[int | None]) -> None:
+    """Leave out fills that the row after a range is made of: it bears the number of their last."""
+    for i, span in enumerate(past.began.missing):
+        if span.merged is None or span.high is None or span.high + 1 not in numbers:
+            continue
+        at = numbers.index(span.high + 1)
+        amount = page[at][_AMOUNT] or 0.0
+        while at > 0 and amount < span.merged * (1 - AMOUNT_SLACK) and page[at - 1][_PRICE] == page[at][_PRICE]:
+            at -= 1
+            amount += page[at][_AMOUNT] or 0.0
+        first = numbers[at]
+        assert first is not None
+        past.left[i] = [part for piece in past.left[i] for part in _subtract(piece, first, span.high)]
+
+
+def _span(past: Past, seen: set[int]) -> list[tuple[int, int]]:
+    """Return all between what was told so far: pages follow each other without holes."""
+    ends = [*seen, *(number for number in (past.first, past.last) if number is not None)]
+    return [(min(ends), max(ends))] if ends else []
+
+
+def _join_steps(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Join numbers that step by one."""
+    if not numbers:
+        return []
+    breaks = [i for i, (one, two) in enumerate(pairwise(numbers), 1) if two != one + 1]
+    edges = [0, *breaks, len(numbers)]
+    return [(numbers[begin], numbers[end - 1]) for begin, end in pairwise(edges)]
+
+
+def _subtract(span: Range, low: int, high: int) -> list[Range]:
+    if not ((span.low is None or span.low <= high) and (span.high is None or span.high >= low)):
+        return [span]
+    parts = []
+    if span.low is None or span.low < low:
+        parts.append(Range(span.low, low - 1))
+    if span.high is None or span.high > high:
+        parts.append(Range(high + 1, span.high))
+    return parts
+
+
+def _fill_hole(holes: list[Hole], number: int) -> None:
+    """Take a number out of the holes of its stream, so that it is a repeat should it come again."""
+    for i, hole in enumerate(holes):
+        if hole.low <= number <= hole.high:
+            parts = (hole.low, number - 1), (number + 1, hole.high)
+            told = hole.gap, hole.from_ns, hole.to_ns, hole.reason
+            holes[i : i + 1] = [Hole(low, high, *told) for low, high in parts if low <= high]
+            return
+
+
+def _measure(past: Past, page: Sequence[PlainRow]) -> None:
+    """Note how far numbers and times reach."""
+    numbers = [number for row in page if (number := find_number(past.began.channel, row)) is not None]
+    times = [row[1] for row in page if row[1] is not None] or numbers  # candles are numbered by their times
+    if numbers:
+        past.first = min(numbers) if past.first is None else min(past.first, *numbers)
+        past.last = max(numbers) if past.last is None else max(past.last, *numbers)
+    if times:
+        past.oldest_us = min(times) if past.oldest_us is None else min(past.oldest_us, *times)
+        past.newest_us = max(times) if past.newest_us is None else max(past.newest_us, *times)
+
+
+def _begins_before(past: Past, index: int) -> bool:
+    assert past.first is not None
+    return any(span.low is None or span.low < past.first for span in past.left[index])
+
+
+def _count_missing(past: Past, lost: Lost) -> int | None:
+    if past.began.identity != "step":
+        return None
+    spans = [span for i in lost.ranges for span in past.left[i]]
+    if any(span.low is None or span.high is None for span in spans):
+        return None
+    return sum(span.high - span.low + 1 for span in spans if span.low is not None and span.high is not None)

@@ -1,0 +1,79 @@
+"""Words on the tape about a past that is asked for again: what is missing, what became of it.
+
+Whoever asks writes them as events, decoding reads them: the same tape gives the same rows and the same ledger.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from truetape.events.rows import PlainRow
+
+BACKFILL = "backfill"
+"""Connections of backfills are called `<venue>/backfill`."""
+
+Identity = Literal["step", "number", "text"]
+"""How rows of a channel are told apart: numbers without holes, numbers that only grow, text ids."""
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Numbers that are missing, both ends included; null where only a time tells where they begin or end."""
+
+    low: int | None = None
+    high: int | None = None
+    merged: float | None = None
+    """The row after it may be several fills under the last one's number: their amount together."""
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a number is in it."""
+        return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A gap of the ledger that waits for a backfill."""
+
+    gap_id: str
+    from_us: int
+    to_us: int
+    reason: str
+    ranges: tuple[int, ...] = ()
+    """What of `Began.missing` lies in it, by place."""
+
+
+class Began(msgspec.Struct, frozen=True, kw_only=True):
+    """A backfill begins: what follows on its connection is history of this stream."""
+
+    market: str
+    channel: str
+    venue_symbol: str
+    identity: Identity
+    from_us: int
+    """Exchange time of the last row before, where there is one."""
+    to_us: int
+    missing: tuple[Range, ...] = ()
+    known: tuple[int, ...] = ()
+    """Numbers within that are there already."""
+    interval: str = ""
+    """Of candles."""
+    gaps: tuple[Lost, ...] = ()
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A backfill is over."""
+
+    status: Literal["answered", "failed", "impossible"]
+    """The venue told all that it has; it did not answer; it cannot be asked."""
+    reason: str = ""
+    pages: int = 0
+
+
+def is_backfill(connection: str) -> bool:
+    """Tell a backfill's connection by its name."""
+    return connection.partition("/")[2] == BACKFILL
+
+
+def find_number(channel: str, row: PlainRow) -> int | None:
+    """Return what numbers a row of a channel: its id, or the time it is about in microseconds."""
+    place = {"trade": 4, "candle": 5, "funding": 5}.get(channel, 1)
+    number: int | None = row[place]
+    return number

@@ -1,0 +1,186 @@
+"""What the lake has of a stream around its gaps, and what therefore is to be asked of the past."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from truetape.events.backfill import Began, Lost, Range
+from truetape.lake import Lake
+from truetape.venues._contract import Backfill
+
+SLACK_US = 5_000_000
+"""Between a moment at the venue and the same moment here."""
+IDS_MAX = 5_000_000
+"""Ids missing at one place that are worth asking for."""
+KNOWN_MAX = 50_000
+"""Bars of one piece of work; longer pasts are asked for piece by piece."""
+INTERVALS_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+DAY_US = 86_400_000_000
+
+_IDS = """
+    with ids as (
+        select try_cast(trade_id as bigint) as id, epoch_us(min(exchange_at)) as us from trade
+        where venue = $venue and symbol = $symbol and flag is distinct from 'aggregate' group by all
+    ),
+    steps as (select id, us, lag(id) over (order by id) as id_before, lag(us) over (order by id) as us_before
+        from ids where id is not null)
+    select id_before + 1 as low, id - 1 as high, us_before, us from steps where id > id_before + 1 order by id"""
+_ENDS = """
+    select min(id) as first, arg_min(us, id) as first_us, max(id) as last, arg_max(us, id) as last_us from (
+        select try_cast(trade_id as bigint) as id, epoch_us(exchange_at) as us from trade
+        where venue = $venue and symbol = $symbol and flag is distinct from 'aggregate') where id is not null"""
+_BEFORE = """
+    select max(try_cast(trade_id as bigint)) as id, epoch_us(max(exchange_at)) as us from trade
+    where venue = $venue and symbol = $symbol and epoch_us(received_at) <= $from_us"""
+_AFTER = """
+    select try_cast(trade_id as bigint) as id, epoch_us(exchange_at) as us, amount from trade
+    where venue = $venue and symbol = $symbol and try_cast(trade_id as bigint) > coalesce($low, -1) order by 1 limit 1"""
+_AFTER_TEXT = """
+    select epoch_us(min(exchange_at)) as us from trade
+    where venue = $venue and symbol = $symbol and epoch_us(received_at) >= $to_us"""
+_BARS = """
+    select distinct epoch_us(open_at) as number from candle
+    where venue = $venue and symbol = $symbol and "interval" = $interval and epoch_us(open_at) between $low and $high
+        and (is_closed or received_at > open_at + to_microseconds($length))"""
+_CHARGES = """
+    select distinct epoch_us(funding_at) as number from funding
+    where venue = $venue and symbol = $symbol and is_settled and epoch_us(funding_at) between $low and $high"""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A stream whose past is wanted."""
+
+    venue: str
+    market: str
+    symbol: str
+    venue_symbol: str
+    channel: str
+    interval: str = ""
+
+
+class Past:
+    """Asks the lake what there is of a stream."""
+
+    def __init__(self, lake: Lake, subject: Subject, backfill: Backfill) -> None:
+        self._lake = lake
+        self._subject = subject
+        self._backfill = backfill
+        self._named = {"venue": subject.venue, "symbol": subject.symbol}
+        self._has_table = subject.channel in lake.versions()
+
+    def plan(self, gaps: Sequence[Lost]) -> list[Began]:
+        """Return the work that gaps need; gaps that need none are in it, too, to be proven whole."""
+        if self._subject.channel != "trade":
+            return [began for gap in gaps for began in self._plan_times(gap)]
+        if self._backfill.identity == "step":
+            return self._plan_steps(gaps)
+        if self._backfill.identity == "text":
+            return [self._plan_text(gap) for gap in gaps]
+        return self._plan_numbers(gaps)
+
+    # -- trades whose ids step by one -----------------------------------------------------------------------
+
+    def _plan_steps(self, gaps: Sequence[Lost]) -> list[Began]:
+        """Ids tell what is missing, whatever the ledger says of when."""
+        holes = self._ask(_IDS)
+        ends = (self._ask(_ENDS) or [{}])[0]
+        ranges: list[Range] = []
+        lost = []
+        for gap in gaps:
+            places = []
+            for span in _find_spans(gap, holes, ends):
+                if span not in ranges:
+                    ranges.append(span)
+                places.append(ranges.index(span))
+            lost.append(msgspec.structs.replace(gap, ranges=tuple(places)))
+        begins = [gap.from_us for gap in lost if any(ranges[i].low is None for i in gap.ranges)]
+        finishes = [gap.to_us for gap in lost if any(ranges[i].high is None for i in gap.ranges)]
+        from_us = min(begins or [gap.from_us for gap in lost])
+        to_us = max(finishes or [gap.to_us for gap in lost])
+        return [self._begin(from_us, to_us, tuple(ranges), tuple(lost))]
+
+    # -- trades whose ids only grow --------------------------------------------------------------------------
+
+    def _plan_numbers(self, gaps: Sequence[Lost]) -> list[Began]:
+        clusters: dict[Range, list[Lost]] = {}
+        times: dict[Range, tuple[int | None, int | None]] = {}
+        for gap in gaps:
+            before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0]
+            after = (self._ask(_AFTER, low=before.get("id")) or [{}])[0]
+            low, high = before.get("id"), after.get("id")
+            merged = after.get("amount") if self._backfill.is_merged else None
+            span = Range(None if low is None else low + 1, None if high is None else high - 1, merged)
+            clusters.setdefault(span, []).append(msgspec.structs.replace(gap, ranges=(0,)))
+            times[span] = before.get("us"), after.get("us")
+        found = []
+        for span, lost in clusters.items():
+            from_us = times[span][0] or min(gap.from_us for gap in lost)
+            to_us = times[span][1] or max(gap.to_us for gap in lost)
+            found.append(self._begin(from_us, to_us, (span,), tuple(lost)))
+        return found
+
+    def _plan_text(self, gap: Lost) -> Began:
+        before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0].get("us")
+        after = (self._ask(_AFTER_TEXT, to_us=gap.to_us) or [{}])[0].get("us")
+        return self._begin(before or gap.from_us, after or gap.to_us, (), (gap,))
+
+    # -- rows that are about a time ---------------------------------------------------------------------------
+
+    def _plan_times(self, gap: Lost) -> list[Began]:
+        """Ask from well before, so that the answer shows that it reaches back far enough."""
+        if self._subject.channel == "candle":
+            length = read_interval(self._subject.interval)
+            low, high, lead = gap.from_us - gap.from_us % length, gap.to_us, 60 * length
+            values = {"interval": self._subject.interval, "length": length}
+            known = [row["number"] for row in self._ask(_BARS, low=low, high=high, **values)]
+        else:
+            low, high, lead = gap.from_us, gap.to_us, DAY_US
+            known = [row["number"] for row in self._ask(_CHARGES, low=low, high=high)]
+        lost = msgspec.structs.replace(gap, ranges=(0,))
+        began = self._begin(low - lead, high, (Range(low, high),), (lost,))
+        return [msgspec.structs.replace(began, known=tuple(sorted(known)))]
+
+    def _begin(self, from_us: int, to_us: int, missing: tuple[Range, ...], gaps: tuple[Lost, ...]) -> Began:
+        subject = self._subject
+        return Began(
+            market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol,
+            identity=self._backfill.identity, from_us=from_us, to_us=to_us, missing=missing, gaps=gaps,
+            interval=subject.interval,
+        )  # fmt: skip
+
+    def _ask(self, query: str, **values: object) -> list[dict[str, Any]]:
+        if not self._has_table:
+            return []
+        wanted = {name: value for name, value in (self._named | values).items() if f"${name}" in query}
+        rows: list[dict[str, Any]] = self._lake.sql(query, wanted).arrow().to_pylist()
+        return rows
+
+
+def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]) -> list[Range]:
+    """Return which ids are missing in a gap: holes around its time, and what lies before all rows or after them."""
+    if ends.get("first") is None:
+        return [Range()]
+    begin_us, end_us = gap.from_us - SLACK_US, gap.to_us + SLACK_US
+    found = [
+        Range(hole["low"], hole["high"])
+        for hole in holes
+        if (hole["us_before"] or 0) <= end_us and (hole["us"] or end_us) >= begin_us
+    ]
+    if ends["first_us"] > gap.from_us:
+        found.append(Range(None, ends["first"] - 1))
+    if ends["last_us"] + SLACK_US < gap.to_us:
+        found.append(Range(ends["last"] + 1, None))
+    return found
+
+
+def read_interval(name: str) -> int:
+    """Return the length of a bar in microseconds."""
+    return int(name[:-1]) * INTERVALS_US[name[-1]]
+
+
+def to_us(moment: datetime) -> int:
+    """Return microseconds since 1970."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

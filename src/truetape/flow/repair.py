@@ -1,0 +1,278 @@
+"""Asks venues for what the ledger says is missing, or for any part of the past; the tape must be nobody else's then.
+
+What comes goes onto the tape and from there the way of all frames: decoding tells what is new and closes the gaps.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from truetape import clock
+from truetape.collect.backfill import Backfiller, Order, Result
+from truetape.collect.http import HttpOptions
+from truetape.collect.key import load_key
+from truetape.config import Settings, VenueSettings
+from truetape.errors import ConfigError, DecodeError
+from truetape.events.backfill import Began, Lost
+from truetape.flow.loss import IDS_MAX, Past, Subject, to_us
+from truetape.flow.view import deliver
+from truetape.lake import Lake
+from truetape.quality.ledger import Gap, list_gaps
+from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
+from truetape.venues import list_venues, load_venue
+from truetape.venues._contract import Backfill, Venue
+
+OnResult = Callable[[Result], None]
+
+
+class Repair(msgspec.Struct, frozen=True):
+    """What became of the gaps that were closed, and of those that were not."""
+
+    repaired: int
+    unrecoverable: int
+    failed: int
+    """The venue did not answer: worth another try."""
+    waiting: int
+    """Still open: they can be repaired once the stream is back."""
+    left: int
+    """Of no stream that could be asked for."""
+    troubles: tuple[str, ...]
+    """One line for each reason why something failed."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Which gaps; empty: all."""
+
+    venue: str = ""
+    symbol: str = ""
+    channel: str = ""
+
+    def holds(self, gap: Gap) -> bool:
+        """Tell whether a gap is in it."""
+        given = ((self.venue, gap.venue), (self.symbol, gap.symbol), (self.channel, gap.channel))
+        return all(wanted in ("", told) for wanted, told in given)
+
+
+def repair_gaps(
+    settings: Settings,
+    scope: Scope | None = None,
+    *,
+    again: bool = False,
+    on_result: OnResult = lambda result: None,
+    options: HttpOptions | None = None,
+) -> Repair:
+    """Ask for everything that gaps are missing; `again` takes those, too, that were found to be unrecoverable.
+
+    Raises TapeLocked when a recorder holds the tape.
+    """
+    scope = scope or Scope()
+    writer = _hold(settings)
+    try:
+        lake = _deliver(settings)
+        gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
+        states = ("closed", "unrecoverable") if again else ("closed",)
+        wanted = {gap.gap_id for gap in gaps if gap.state in states}
+        results = _run(
+            settings, _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted]), writer, on_result, options
+        )
+    finally:
+        writer.close()
+    lake = _deliver(settings)
+    asked = {lost.gap_id for result in results if result.ended.status != "failed" for lost in result.order.began.gaps}
+    now = Counter(gap.state for gap in list_gaps(lake) if gap.gap_id in asked)
+    failed = {lost.gap_id for result in results if result.ended.status == "failed" for lost in result.order.began.gaps}
+    waiting = sum(gap.state == "open" for gap in gaps)
+    troubles = dict.fromkeys(result.ended.reason for result in results if result.ended.status == "failed")
+    left = len(wanted) - len(asked | failed)
+    return Repair(now["repaired"], now["unrecoverable"], len(failed - asked), waiting, left, tuple(troubles))
+
+
+def backfill(
+    settings: Settings,
+    subject: Subject,
+    begin: datetime,
+    end: datetime,
+    *,
+    on_result: OnResult = lambda result: None,
+    options: HttpOptions | None = None,
+) -> int:
+    """Ask for a stream's past between two moments, as far as the lake has none of it; return the new rows.
+
+    Raises ConfigError when the venue tells no past of it, TapeLocked when a recorder holds the tape.
+    """
+    venue = load_venue(subject.venue)
+    found = find_backfill(venue, subject)
+    if begin >= end:
+        raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
+    writer = _hold(settings)
+    try:
+        lake = _deliver(settings)
+        before = _count(lake, subject)
+        span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
+        orders = [
+            Order(msgspec.structs.replace(began, gaps=()), found) for began in Past(lake, subject, found).plan([span])
+        ]
+        results = _run(settings, {subject.venue: orders}, writer, on_result, options)
+    finally:
+        writer.close()
+    rows = _count(_deliver(settings), subject) - before
+    failed = [result.ended.reason for result in results if result.ended.status == "failed"]
+    if failed:
+        raise DecodeError(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
+    return rows
+
+
+def find_backfill(venue: Venue, subject: Subject) -> Backfill:
+    """Return how a stream's past is asked for; ConfigError when it cannot be."""
+    for one in venue.backfills:
+        if (one.market, one.channel) == (subject.market, subject.channel):
+            return one
+    channels = dict.fromkeys(one.channel for one in venue.backfills if one.market == subject.market)
+    allowed = ", ".join(channels) or "nothing"
+    raise ConfigError(f"{venue.name} {subject.market}: no past of {subject.channel!r} (allowed: {allowed})")
+
+
+def name_subject(settings: Settings, place: tuple[str, str], symbol: str, channel: str, interval: str = "") -> Subject:
+    """Find an instrument by (venue, market or empty) among those on the tape; ConfigError when it is not there."""
+    venue, market = place
+    found = {
+        (row["market"], row["venue_symbol"], row["symbol"])
+        for row in _list_streams(_deliver(settings), venue)
+        if symbol in (row["symbol"], row["venue_symbol"]) and market in ("", row["market"])
+    }
+    if len(found) != 1:
+        places = ", ".join(sorted(one for one, _, _ in found))
+        hint = f"it is in {places}; name one with --market" if found else "it is not on this tape; record it first"
+        raise ConfigError(f"{venue} {symbol}: {hint}")
+    ((market, venue_symbol, named),) = found
+    return Subject(venue, market, named, venue_symbol, channel, interval)
+
+
+# -- the work -------------------------------------------------------------------------------------------------
+
+
+def _hold(settings: Settings) -> TapeWriter:
+    if not has_tape(settings.tape):
+        raise ConfigError(f"there is no tape at {settings.tape}: nothing is recorded that could have gaps")
+    record = settings.record
+    return open_writer(
+        settings.tape,
+        TapeSettings(segment_seconds=int(record.segment_seconds), segment_bytes_max=record.segment_bytes_max),
+    )
+
+
+def _deliver(settings: Settings) -> Lake:
+    path = next((sink.removeprefix("lake:") for sink in settings.sinks if sink.startswith("lake:")), None)
+    if path is None:
+        raise ConfigError("sinks: there is no lake in the settings, which tells what is missing (allowed: lake:DIR)")
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    return Lake(path)
+
+
+def _run(
+    settings: Settings,
+    orders: dict[str, list[Order]],
+    writer: TapeWriter,
+    on_result: OnResult,
+    options: HttpOptions | None,
+) -> list[Result]:
+    results: list[Result] = []
+
+    def take(result: Result) -> None:
+        results.append(result)
+        on_result(result)
+
+    async def ask_all() -> None:
+        for name, own in orders.items():
+            venue = load_venue(name)
+            url = settings.venues.get(name, VenueSettings(())).url
+            await Backfiller(venue, url, writer, load_key(venue), options).run(own, take)
+
+    clock.run(ask_all())
+    return results
+
+
+def _plan_repairs(lake: Lake, gaps: Sequence[Gap]) -> dict[str, list[Order]]:
+    """Return what to ask of each venue: gaps of one stream together, those first that can be repaired."""
+    by_stream: dict[Subject, list[Lost]] = defaultdict(list)
+    places: dict[str, dict[str, tuple[str, str]]] = {}
+    for gap in gaps:
+        if not gap.symbol or gap.venue not in list_venues() or gap.to_at is None or not load_venue(gap.venue).backfills:
+            continue
+        if gap.venue not in places:
+            streams = _list_streams(lake, gap.venue)
+            places[gap.venue] = {row["symbol"]: (row["market"], row["venue_symbol"]) for row in streams}
+        place = places[gap.venue].get(gap.symbol)
+        if place is None:
+            continue
+        interval = _find_interval(lake, gap) if gap.channel == "candle" else ""
+        lost = Lost(gap.gap_id, to_us(gap.from_at), to_us(gap.to_at), gap.reason)
+        by_stream[Subject(gap.venue, place[0], gap.symbol, place[1], gap.channel, interval)].append(lost)
+    orders: dict[str, list[Order]] = defaultdict(list)
+    for subject, lost_all in by_stream.items():
+        orders[subject.venue] += _order(lake, subject, lost_all)
+    return {name: sorted(own, key=lambda order: order.backfill is None) for name, own in orders.items()}
+
+
+def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
+    venue = load_venue(subject.venue)
+    try:
+        found = find_backfill(venue, subject)
+    except ConfigError:
+        feed = next(feed.name for feed in venue.feeds if feed.market == subject.market)
+        began = Began(
+            market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol, identity="number",
+            from_us=gaps[0].from_us, to_us=gaps[-1].to_us, gaps=tuple(gaps),
+        )  # fmt: skip
+        return [Order(began, None, feed, f"{venue.title} tells no {subject.channel} of the past")]
+    return [_limit(Order(began, found), venue) for began in Past(lake, subject, found).plan(gaps)]
+
+
+def _limit(order: Order, venue: Venue) -> Order:
+    """Refuse to ask for more than is sensible: such holes come of ids that started over."""
+    spans = order.began.missing if order.began.identity == "step" else ()
+    width = max((s.high - s.low for s in spans if s.low is not None and s.high is not None), default=0)
+    if width < IDS_MAX:
+        return order
+    assert order.backfill is not None
+    reason = f"{width + 1:,} ids are missing at one place, more than {IDS_MAX:,} are not asked for"
+    return Order(order.began, None, order.backfill.feed, reason)
+
+
+def _list_streams(lake: Lake, venue: str) -> list[dict[str, Any]]:
+    """Return what was subscribed or asked for: (market, venue_symbol, channel, symbol)."""
+    if "connection" not in lake.versions():
+        return []
+    told = lake.sql(
+        "select distinct detail from connection where venue = $venue and event in ('planned', 'subscribed')",
+        {"venue": venue},
+    ).arrow()
+    wanted = {
+        (one["market"], one["venue_symbol"], one["channel"])
+        for row in told.to_pylist()
+        for one in msgspec.json.decode(row["detail"]).get("streams", ())
+    }
+    names = {}
+    for market, venue_symbol in {(market, name) for market, name, _ in wanted}:
+        names[market, venue_symbol] = load_venue(venue).name_instrument(market, venue_symbol).symbol
+    return [
+        {"market": market, "venue_symbol": name, "channel": channel, "symbol": names[market, name]}
+        for market, name, channel in sorted(wanted)
+    ]
+
+
+def _find_interval(lake: Lake, gap: Gap) -> str:
+    query = 'select "interval" as name from candle where venue = $venue and symbol = $symbol group by 1 order by count(*) desc'
+    named = {"venue": gap.venue, "symbol": gap.symbol}
+    rows = lake.sql(query, named).arrow().to_pylist() if "candle" in lake.versions() else []
+    return str(rows[0]["name"]) if rows else "1m"
+
+
+def _count(lake: Lake, subject: Subject) -> int:
+    if subject.channel not in lake.versions():
+        return 0
+    query = f"select count(*) as n from {subject.channel} where venue = $venue and symbol = $symbol"  # noqa: S608
+    return int(lake.sql(query, {"venue": subject.venue, "symbol": subject.symbol}).arrow()["n"][0].as_py())
