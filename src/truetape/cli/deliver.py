@@ -16,12 +16,17 @@ from truetape.cli._output import print_rows
 def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json: bool) -> None:
     """Carry the tape into sinks up to its present end, then exit.
 
-    Starts where each sink stands: what is there already is not stored twice.
+    Starts where each sink stands: what is there already is not stored twice. Without --tape and --sink the tape of
+    jobs, where there is one, is carried, too.
     """
-    from truetape.flow import deliver
+    from truetape.flow import deliver, deliver_jobs, list_tapes
 
     settings = read_settings(config_path)
-    results = deliver(find_tape(tape, config_path), sinks or settings.sinks, settings.deliver)
+    own = find_tape(tape, config_path)
+    is_all = not tape and not sinks
+    results = [] if is_all and own not in list_tapes(own) else deliver(own, sinks or settings.sinks, settings.deliver)
+    if is_all:
+        results += deliver_jobs(settings)
     rows = [
         {
             "sink": result.sink,

@@ -1,11 +1,15 @@
 """What is done on a schedule."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json, print_rows
+
+if TYPE_CHECKING:
+    from truetape.config import Settings
 
 
 @click.group("jobs")
@@ -51,18 +55,32 @@ def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
     from truetape.ops import load_job, run_job
 
     due_at = due.replace(tzinfo=UTC) if isinstance(due, datetime) else None
+    settings = read_settings(config_path)
     try:
-        done = run_job(
-            load_job(name), read_settings(config_path), due_at=due_at, say=lambda line: click.echo(line, err=as_json)
-        )
+        done = run_job(load_job(name), settings, due_at=due_at, say=lambda line: click.echo(line, err=as_json))
     except Busy as error:
         click.echo(str(error), err=as_json)
         return
+    finally:
+        _deliver(settings)
     if as_json:
         print_json(done)
         return
     counts = msgspec.json.decode(done.report, type=dict[str, int | str])
     click.echo(f"{name} {done.state}: " + ", ".join(f"{key} {value}" for key, value in counts.items()))
+
+
+def _deliver(settings: "Settings") -> None:
+    """Carry what the job fetched into the sinks, whatever became of it; somebody who does so already will."""
+    from truetape.errors import Busy
+    from truetape.flow import deliver_jobs
+    from truetape.ops.lock import hold
+
+    try:
+        with hold(Path(settings.ops.state) / "locks", "deliver-jobs"):
+            deliver_jobs(settings)
+    except Busy:
+        return
 
 
 @command.command("history")

@@ -22,16 +22,17 @@ def command(dataset: Path | None, tape: str | None, lake: str | None, config_pat
 
     With --dataset, an exported file instead of the tape is proven, by the manifest beside it.
 
-    Balanced means: frames = decoded + quarantined + control, and for every kind
+    The tape of jobs, where there is one beside it, counts with it. Balanced means: frames = decoded + quarantined + control, and for every kind
     rows decoded = rows stored + repeats dropped. Exits with 1 when it is not.
     """
-    from truetape.flow import verify
+    from truetape.flow import list_tapes, verify
     from truetape.lake import lake_hash
 
     lake_path = find_lake(lake, config_path)
     if dataset is not None:
         sys.exit(_prove_dataset(dataset, lake_path, as_json=as_json))
-    verdict = verify(find_tape(tape, config_path), f"lake:{lake_path}", lambda: lake_hash(lake_path))
+    own, *beside = list_tapes(find_tape(tape, config_path))
+    verdict = verify(own, f"lake:{lake_path}", lambda: lake_hash(lake_path), beside=beside)
     if as_json:
         print_json(verdict)
     else:

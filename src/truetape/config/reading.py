@@ -150,7 +150,11 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise ConfigError(f"venues.{name}.url: {url!r} is not an http:// or https:// address")
             venues[name] = msgspec.structs.replace(venue, url=url.rstrip("/"))
-    return msgspec.structs.replace(settings, venues=venues)
+    url = environ.get("TRUETAPE_URL_COINGECKO", settings.coins.url)
+    if url and urlsplit(url).scheme not in {"http", "https"}:
+        raise ConfigError(f"coins.url: {url!r} is not an http:// or https:// address")
+    coins = msgspec.structs.replace(settings.coins, url=url.rstrip("/"))
+    return msgspec.structs.replace(settings, venues=venues, coins=coins)
 
 
 def rewrite_url(url: str, override: str) -> str:

@@ -166,6 +166,29 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Log lines below this are left out."""
 
 
+class CoinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to ask CoinGecko for, by jobs: `market_data`, `ohlc_hourly`, `ohlc_daily`."""
+
+    ids: tuple[str, ...] = ()
+    """Coins whose bars and charts are fetched, by CoinGecko's id: bitcoin, ethereum."""
+    top: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The same for so many of the largest by market cap; without `ids` and 0: nothing is asked."""
+    ranked: Count = 250
+    """Price, caps and rank of so many of the largest are fetched each hour, 250 by one request."""
+    currency: str = "usd"
+    """What prices are in, as CoinGecko writes it."""
+    calls_per_minute: Count = 30
+    """What the plan of your key allows."""
+    parallel: Count = 4
+    """Requests under way at once."""
+    hourly_days: Annotated[int, msgspec.Meta(ge=2, le=90)] = 30
+    """Days of the hourly chart that are fetched of a coin that is new."""
+    daily_days: Annotated[int, msgspec.Meta(ge=2, le=365)] = 365
+    """Days of the daily chart that are fetched of a coin that is new."""
+    url: str = ""
+    """Ask this server instead."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything in `truetape.yaml`."""
 
@@ -174,6 +197,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sinks: tuple[str, ...] = ("lake:data/lake",)
     """Where rows go: lake:DIR, csv:DIR, sqlite:FILE."""
     venues: dict[str, VenueSettings] = {}
+    coins: CoinSettings = CoinSettings()
     record: RecordSettings = RecordSettings()
     deliver: DeliverSettings = DeliverSettings()
     log: LogSettings = LogSettings()

@@ -1,5 +1,7 @@
 """Where the stages meet: record, deliver, replay, verify, import."""
 
+from truetape.flow.beside import deliver_jobs as deliver_jobs
+from truetape.flow.beside import list_tapes as list_tapes
 from truetape.flow.file import export as export
 from truetape.flow.foreign import import_files as import_files
 from truetape.flow.health import examine as examine

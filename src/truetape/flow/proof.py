@@ -1,6 +1,8 @@
 """Prove that a sink holds what the tape says, by decoding the whole tape again."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,8 +32,48 @@ class Verdict(msgspec.Struct, frozen=True):
     """Rows that retention took out of the sink: they count as stored."""
 
 
-def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None) -> Verdict:
-    """Decode the whole tape again and hold it against what the sink has stored."""
+class _Told(NamedTuple):
+    """What one tape says, and how far the sink has it."""
+
+    tape: str
+    counts: dict[str, int]
+    offset: int
+    end: int
+
+
+def verify(
+    tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None, *, beside: Sequence[str] = ()
+) -> Verdict:
+    """Decode the whole tape again and hold it against what the sink has stored.
+
+    `beside` are other tapes that the sink takes: what it has stored is of all of them together.
+    """
+    told = [_decode(one, sink_spec) for one in (tape, *beside)]
+    counts: Counter[str] = Counter()
+    for one in told:
+        counts.update(one.counts)
+    stored = _count_stored(tape, sink_spec)
+    dropped = _count_dropped(sink_spec)
+    problems = [problem for one in told for problem in _find_loss(one)]
+    if not any(one.offset != one.end for one in told):
+        problems += _find_imbalance(counts, {k: stored.get(k, 0) + dropped.get(k, 0) for k in stored | dropped})
+    return Verdict(
+        not problems,
+        counts["frames"],
+        counts["decoded"],
+        counts["quarantined"],
+        counts["control"],
+        _pick(counts, "rows."),
+        stored,
+        _pick(counts, "duplicates."),
+        stored.get("gap", 0),
+        hash_sink() if hash_sink else None,
+        problems,
+        dropped,
+    )
+
+
+def _decode(tape: str, sink_spec: str) -> _Told:
     reader = open_reader(tape)
     sink = open_sink(sink_spec, reader.tape_id)
     try:
@@ -43,31 +85,20 @@ def verify(tape: str, sink_spec: str, hash_sink: Callable[[], str] | None = None
             engine.feed(batch)
             engine.take()
             engine.take_wishes()
-        stored = {kind: count for kind, count in sink.stored().items() if count}
-        end = reader.end
+        return _Told(tape, engine.counts, checkpoint.offset, reader.end)
     finally:
         sink.close()
         reader.close()
-    counts = engine.counts
-    dropped = _count_dropped(sink_spec)
-    problems = _find_imbalance(
-        counts, {k: stored.get(k, 0) + dropped.get(k, 0) for k in stored | dropped}, checkpoint.offset, end
-    )
-    gaps = stored.get("gap", 0)
-    return Verdict(
-        not problems,
-        counts["frames"],
-        counts["decoded"],
-        counts["quarantined"],
-        counts["control"],
-        _pick(counts, "rows."),
-        stored,
-        _pick(counts, "duplicates."),
-        gaps,
-        hash_sink() if hash_sink else None,
-        problems,
-        dropped,
-    )
+
+
+def _count_stored(tape: str, sink_spec: str) -> dict[str, int]:
+    reader = open_reader(tape)
+    sink = open_sink(sink_spec, reader.tape_id)
+    try:
+        return {kind: count for kind, count in sink.stored().items() if count}
+    finally:
+        sink.close()
+        reader.close()
 
 
 def _count_dropped(spec: str) -> dict[str, int]:
@@ -75,14 +106,18 @@ def _count_dropped(spec: str) -> dict[str, int]:
     return count_dropped(place.partition("?")[0]) if name == "lake" else {}
 
 
-def _find_imbalance(counts: dict[str, int], stored: dict[str, int], offset: int, end: int) -> list[str]:
-    problems = []
+def _find_loss(told: _Told) -> list[str]:
+    counts, problems = told.counts, []
     told_apart = counts["decoded"] + counts["quarantined"] + counts["control"]
     if counts["frames"] != told_apart:
         problems.append(f"{counts['frames']} frames on the tape, {told_apart} decoded, quarantined or control")
-    if offset != end:
-        problems.append(f"the tape ends at {end}, the sink stands at {offset}: run `truetape deliver`")
-        return problems
+    if told.offset != told.end:
+        problems.append(f"the tape ends at {told.end}, the sink stands at {told.offset}: run `truetape deliver`")
+    return problems
+
+
+def _find_imbalance(counts: Mapping[str, int], stored: Mapping[str, int]) -> list[str]:
+    problems = []
     rows, duplicates = _pick(counts, "rows."), _pick(counts, "duplicates.")
     for kind in sorted(rows.keys() | stored.keys()):
         due = rows.get(kind, 0) - duplicates.get(kind, 0)
@@ -93,5 +128,5 @@ def _find_imbalance(counts: dict[str, int], stored: dict[str, int], offset: int,
     return problems
 
 
-def _pick(counts: dict[str, int], prefix: str) -> dict[str, int]:
+def _pick(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}

@@ -220,6 +220,14 @@ _read_bars = msgspec.json.Decoder(list[tuple[int, float, float, float, float]]).
 _read_chart = msgspec.json.Decoder(_Chart).decode
 
 
+def list_ids(body: bytes) -> list[str]:
+    """Return the coins of an answer about ranks, in its order."""
+    try:
+        return [coin.id for coin in _read_ranks(body)]
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"ranks: {error}") from error
+
+
 class _Asked(msgspec.Struct, frozen=True):
     """What an answer is the answer to."""
 
@@ -408,6 +416,11 @@ def _to_us(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // timedelta(microseconds=1)
 
 
+def _explain(body: bytes) -> str:
+    complaint = find_complaint(body)
+    return "" if complaint is None else f"{complaint.code or ''} {complaint.text}".strip()[:200]
+
+
 def _refuse_listing(url: str, body: bytes) -> list[Instrument]:
     raise DecodeError(f"{NAME} lists coins, which are nothing to subscribe")
 
@@ -435,4 +448,5 @@ VENUE = Venue(
     unsubscribe=_subscribe_nothing,
     find_feed=lambda url: FEED,
     credentials=PLANS["DEMO"].credentials,
+    explain=_explain,
 )

@@ -1,0 +1,32 @@
+"""The tape of jobs beside a recorder's: delivered into the same lake, and into files of its own where a sink takes one tape."""
+
+from pathlib import PurePath
+
+from truetape.collect.errand import SUFFIX, name_tape
+from truetape.config import Settings
+from truetape.flow.view import Progress, deliver
+from truetape.sinks import split_spec
+from truetape.tape import has_tape
+
+
+def list_tapes(tape: str) -> list[str]:
+    """List the tapes there are of a recording: the recorder's and that of its jobs; the recorder's where there is none."""
+    return [one for one in (tape, name_tape(tape)) if has_tape(one)] or [tape]
+
+
+def deliver_jobs(settings: Settings) -> list[Progress]:
+    """Carry what jobs have fetched into the sinks; nothing where no job ever fetched anything."""
+    tape = name_tape(settings.tape)
+    if not has_tape(tape):
+        return []
+    return deliver(tape, tuple(name_sink(spec) for spec in settings.sinks), settings.deliver)
+
+
+def name_sink(spec: str) -> str:
+    """Name the sink of the jobs' rows: a lake takes many tapes, a folder of CSV or a database only one."""
+    name, place = split_spec(spec)
+    if name == "lake":
+        return spec
+    path, mark, options = place.partition("?")
+    own = PurePath(path)
+    return f"{name}:{own.with_name(own.stem + SUFFIX + own.suffix)}{mark}{options}"
