@@ -12,7 +12,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--build-constraint constraints.txt --editable '.[transform,report,frames,browser,keys]' --group test --group lint --group docs
+		--build-constraint constraints.txt --editable '.[transform,report,frames,ops,browser,keys]' --group test --group lint --group docs
 	touch $@
 
 setup: $(VENV)/.made  ## make the environment
