@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -187,10 +187,35 @@ class Poller:
         self._recorder.note(self._source, "closed", code=None, reason=reason, cause="venue")
 
 
+class Asker(Protocol):
+    """Who a schedule takes its turns for."""
+
+    @property
+    def poll(self) -> Poll:
+        """Return what is asked for."""
+        ...
+
+    def make_asks(self, subject: str, since_us: int) -> list[Ask]:
+        """Return what to ask now."""
+        ...
+
+    def note(self, event: str, subject: str, **facts: object) -> None:
+        """Say on the tape what became of a turn."""
+        ...
+
+    def judge(self, reason: str) -> None:
+        """Take how the last turn went."""
+        ...
+
+    async def take_snapshot(self, ask: Ask) -> Fault | None:
+        """Ask for a snapshot; return what went wrong. Raises Refused."""
+        ...
+
+
 class Schedule:
     """The turns of one subject: drift-free, one under way at a time, each that was not taken declared."""
 
-    def __init__(self, poller: Poller, subject: str) -> None:
+    def __init__(self, poller: Asker, subject: str) -> None:
         self.failures = 0
         """Turns that failed since the last good one."""
         self.streams: dict[Told, int] = {}
@@ -211,18 +236,21 @@ class Schedule:
         turn = 0
         while True:
             await asyncio.sleep(max(begin_ns + turn * interval_ns - clock.monotonic_ns(), 0) / 1e9)
-            await self._take_turn()
+            await self.take_turn()
             turn += 1
             late = (clock.monotonic_ns() - begin_ns - turn * interval_ns) / interval_ns
             missed = int(late - LATE_SHARE) + 1 if late > LATE_SHARE else 0
             if missed:
                 turn += missed
-                self._miss(
-                    list(self.streams), Fault("silence", f"the turn before took {1 + late:.1f} intervals"), missed
-                )
-                self._fail("late")
+                self.miss_turns(Fault("silence", f"the turn before took {1 + late:.1f} intervals"), missed)
 
-    async def _take_turn(self) -> None:
+    def miss_turns(self, fault: Fault, count: int) -> None:
+        """Declare turns that were not taken."""
+        self._miss(list(self.streams), fault, count)
+        self._fail("late")
+
+    async def take_turn(self) -> None:
+        """Take one turn: ask all there is to ask, and say what became of it."""
         began_ns = clock.wall_ns()
         try:
             asks = self._poller.make_asks(self._subject, self._since_ns // 1000)

@@ -33,6 +33,8 @@ from truetape.config.settings import (
     RecordSettings,
     RetentionSettings,
     Settings,
+    SnapshotFilters,
+    SnapshotSettings,
     VenueSettings,
 )
 
@@ -50,6 +52,8 @@ __all__ = [
     "RecordSettings",
     "RetentionSettings",
     "Settings",
+    "SnapshotFilters",
+    "SnapshotSettings",
     "VenueSettings",
     "find_origins",
     "load_alert_urls",

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from truetape.config.environment import read_dot_env, read_environment
-from truetape.config.settings import Settings, VenueSettings
+from truetape.config.settings import Settings, SnapshotSettings, VenueSettings
 from truetape.errors import ConfigError
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
@@ -95,18 +95,20 @@ def _convert(tree: dict[str, Any], origin: str) -> Settings:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         message = str(error)
-        for name, venue in _venues_of(tree):  # msgspec says `venues[...]`: find out which
+        for section, name, part, kind in _parts_of(tree):  # msgspec says `venues[...]`: find out which
             try:
-                msgspec.convert(venue, VenueSettings)
+                msgspec.convert(part, kind)
             except msgspec.ValidationError:
-                message = message.replace("venues[...]", f"venues.{name}", 1)
+                message = message.replace(f"{section}[...]", f"{section}.{name}", 1)
                 break
         raise ConfigError(f"{origin}: {_explain(message, tree)}") from error
 
 
-def _venues_of(tree: dict[str, Any]) -> list[tuple[str, Any]]:
-    venues = tree.get("venues")
-    return list(venues.items()) if isinstance(venues, dict) else []
+def _parts_of(tree: dict[str, Any]) -> Iterator[tuple[str, str, Any, type]]:
+    for section, kind in (("venues", VenueSettings), ("snapshots", SnapshotSettings)):
+        parts = tree.get(section)
+        for name, part in parts.items() if isinstance(parts, dict) else ():
+            yield section, str(name), part, kind
 
 
 def _explain(message: str, tree: dict[str, Any]) -> str:

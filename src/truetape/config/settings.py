@@ -129,7 +129,7 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gap_seconds: Positive = 60
     """A stream in a gap for so long."""
     stale_seconds: Positive = 900
-    """A stream without a row for so long, gap or not."""
+    """A book, quote, ticker, derivative or oracle price without a row for so long."""
     quarantined_max: Annotated[int, msgspec.Meta(ge=0)] = 10
     """More messages than this that do not decode, within a minute."""
     errors_max: Annotated[int, msgspec.Meta(ge=0)] = 30
@@ -166,6 +166,46 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Log lines below this are left out."""
 
 
+class SnapshotFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which markets of a snapshot service to track beside those named by id; what is given must all hold."""
+
+    status: Literal["open", "closed", "all"] = "open"
+    """Status when a market is chosen; one that is tracked is followed to its end anyway."""
+    categories: tuple[str, ...] = ()
+    """Categories of which the market's must be one."""
+    volume_min: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """Smallest volume so far, in the service's currency."""
+    markets_max: Annotated[int, msgspec.Meta(ge=0)] = 20
+    """Markets tracked at once, those named by id not counted; the largest volumes are taken first."""
+
+
+class SnapshotSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service that is asked for its markets' prices on a schedule: `truetape poll`."""
+
+    preset: str = "common"
+    """What its answers look like: common, polymarket, kalshi, manifold."""
+    url: str = ""
+    """Base address; empty: the preset's, which `common` has none of."""
+    paths: dict[str, str] = {}
+    """markets, market, prices, history → path below the address (`/markets/{id}/prices`), instead of the preset's."""
+    fields: dict[str, str] = {}
+    """Our name of a field → where it is in an answer (`data.lastPrice`), instead of the preset's."""
+    ids: tuple[str, ...] = ()
+    """Markets to track whatever the filters say."""
+    filters: SnapshotFilters = SnapshotFilters()
+    """Other markets to track."""
+    interval_seconds: Positive = 900
+    """A snapshot of each market this often, on the clock: a quarter of an hour is :00, :15, :30, :45 UTC."""
+    requests_per_minute_max: Count = 60
+    """Requests are spaced so that no minute sees more."""
+    attempts: Count = 3
+    """Tries of one request, the first included."""
+    timeout_seconds: Positive = 30
+    """A try that takes longer has failed."""
+    needs_key: bool = False
+    """Whether nothing is asked without a bearer token in `TRUETAPE_KEY_SNAPSHOT_<SERVICE>`; one that is set is sent."""
+
+
 class CoinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to ask CoinGecko for, by jobs: `market_data`, `ohlc_hourly`, `ohlc_daily`."""
 
@@ -198,6 +238,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where rows go: lake:DIR, csv:DIR, sqlite:FILE."""
     venues: dict[str, VenueSettings] = {}
     coins: CoinSettings = CoinSettings()
+    snapshots: dict[str, SnapshotSettings] = {}
+    """Service → what to ask it for on a schedule; a name of small letters, digits and `_`."""
     record: RecordSettings = RecordSettings()
     deliver: DeliverSettings = DeliverSettings()
     log: LogSettings = LogSettings()

@@ -10,7 +10,7 @@ from truetape.tape.frame import Source
 At = tuple[int, int]
 """(received_ns, tape offset)."""
 
-UNLISTED = frozenset({"tick", "market_state", "market_roster"})
+UNLISTED = frozenset({"tick", "market_state", "market_roster", "snapshot_roster"})
 """Events that are no rows of `connection`: too many, or rows of their own."""
 
 

@@ -23,6 +23,7 @@ from truetape.events.prediction import (
     PREDICTION_MARKET,
     RESOLUTION,
 )
+from truetape.events.snapshot import MARKET_SNAPSHOT
 
 _INEXACT = _flag("inexact", "a number of this row needs more than 15 digits: the tape has the exact text")
 
@@ -289,6 +290,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         TRADE, BOOK_CHANGE, BOOK_SNAPSHOT, QUOTE, TICKER, DERIVATIVE, FUNDING, LIQUIDATION, CANDLE,
         COIN, COIN_TOTAL, MARKET, PREDICTION_MARKET, MARKET_STATE, OUTCOME_PRICE, RESOLUTION, POSITION, ORACLE_PRICE,
+        MARKET_SNAPSHOT,
         GAP, BOOK_PROOF, CONNECTION, QUARANTINE, DRIFT, ERROR,
     )
 }  # fmt: skip

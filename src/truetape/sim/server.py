@@ -31,6 +31,8 @@ MARKET_REST_S = 0.25
 """Where markets of coins move slowly, it rests a quarter of the time between two steps, at most so long."""
 REST_S = 1.0
 """Where no market moves by steps, the clockwork rests at most so long."""
+IDLE_REST_S = 3600.0
+"""Where nothing moves at all, at most so long."""
 MESSAGE_BYTES_MAX = 1024 * 1024
 """A client's message may be this large."""
 
@@ -175,10 +177,12 @@ class SimServer:
     def _find_pause(self) -> float:
         """Return how long the clockwork may rest: until something is due, as far as that is known."""
         world, speed = self.world, self.time.speed
-        if not world.is_synthetic or not (world.stages or world.markets):
+        if not world.is_synthetic:
             return TICK_S
         if world.markets:
             left_s = [MARKET_REST_S, MARKET_REST_S / world.rate]
+        elif not world.stages:  # a market that wakes ends the rest
+            left_s = [IDLE_REST_S * speed]
         else:
             left_s = [REST_S * speed, *((stage.due_us - self.time.now_us()) / 1e6 for stage in world.stages.values())]
         left_s += [armed.fault.value - self.time.elapsed_s() for armed in self.judge.timed]

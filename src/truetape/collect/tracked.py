@@ -1,0 +1,148 @@
+"""Which markets of a snapshot service are tracked, and what a tape's end says of the run before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow.compute as pc
+
+from truetape.config import SnapshotSettings
+from truetape.errors import DecodeError
+from truetape.tape import find_folder, has_tape, open_reader
+from truetape.tape.contract import TapeReader
+from truetape.tape.folder import list_firsts
+from truetape.tape.frame import FrameKind
+from truetape.venues._snapshot.answer import Market
+from truetape.venues._snapshot.form import read_meaning
+from truetape.venues.snapshot import NAME
+
+ROSTER = "snapshot_roster"
+SEGMENTS_MAX = 200
+"""Segments read backwards, at most: a service that is polled alone writes little, and a roster whenever it changes."""
+
+
+class Tracked(msgspec.Struct):
+    """A market that a snapshot is taken of in every turn."""
+
+    id: str
+    status: str | None = None
+    has_history: bool = False
+    """Its history was asked for."""
+    is_over: bool = False
+    """Its last snapshot was taken."""
+    gone_turns: int = 0
+    """Turns in a row in which the service did not know it."""
+
+    def learn(self, market: Market) -> None:
+        """Take what an answer says of it."""
+        self.status = market.status or self.status
+
+
+class Past(NamedTuple):
+    """What an earlier run left."""
+
+    markets: tuple[Tracked, ...] = ()
+    answered: tuple[int, frozenset[str]] = (0, frozenset())
+    """Newest turn (due, in microseconds) → markets that were answered in it."""
+    over: tuple[str, ...] = ()
+    """Markets that were let go of."""
+
+
+def choose_markets(
+    settings: SnapshotSettings, listed: Sequence[Market], tracked: Mapping[str, Tracked]
+) -> list[Market]:
+    """Return markets to track from now on: those that the filters let through, largest volume first, while there is room."""
+    filters = settings.filters
+    held = len(tracked.keys() - set(settings.ids))
+    wanted = [
+        market
+        for market in listed
+        if market.id not in tracked
+        and (filters.status == "all" or (market.status or "open") in _STATUSES[filters.status])
+        and (not filters.categories or market.category in filters.categories)
+        and (market.volume or 0.0) >= filters.volume_min
+    ]
+    wanted.sort(key=lambda market: (-(market.volume or 0.0), market.id))
+    return wanted[: max(0, filters.markets_max - held)]
+
+
+_STATUSES = {"open": ("open",), "closed": ("closed", "resolved")}
+
+
+def describe_market(market: Tracked) -> dict[str, Any]:
+    """Return a market as the roster holds it."""
+    return {"id": market.id, "status": market.status, "has_history": market.has_history}
+
+
+def read_past(tape: str, services: Sequence[str]) -> dict[str, Past]:
+    """Read from the tape's end who was tracked, and what was answered in the newest turn of each service."""
+    if not has_tape(tape):
+        return {}
+    reader = open_reader(tape)
+    try:
+        return _read_backwards(reader, list_firsts(find_folder(tape)), services)
+    finally:
+        reader.close()
+
+
+def _read_backwards(reader: TapeReader, firsts: list[int], services: Sequence[str]) -> dict[str, Past]:
+    rosters: dict[str, Past] = {}
+    turns: dict[str, tuple[int, set[str]]] = {}
+    histories: set[tuple[str, str]] = set()
+    ends = [*firsts[1:], *([reader.end] if firsts else [])]
+    for first, end in list(zip(firsts, ends, strict=True))[: -SEGMENTS_MAX - 1 : -1]:
+        found: dict[str, Past] = {}
+        for kind, service, meta in _iterate_frames(reader, first, end):
+            if kind == FrameKind.EVENT:
+                found[service] = _read_roster(meta)
+            else:
+                _note_answer(turns, histories, service, meta)
+        rosters = {**found, **rosters}
+        if all(service in rosters for service in services):
+            break
+    past = {}
+    for service, roster in rosters.items():
+        for market in roster.markets:
+            market.has_history |= (service, market.id) in histories
+        due_us, done = turns.get(service, (0, set()))
+        past[service] = roster._replace(answered=(due_us, frozenset(done)))
+    return past
+
+
+def _iterate_frames(reader: TapeReader, first: int, end: int) -> Iterator[tuple[int, str, str]]:
+    """Yield rosters and answers of a segment: (kind, service, meta)."""
+    offset = first
+    for batch in reader.read(first, end - first):
+        if offset >= end:
+            return
+        offset = batch.offset + batch.data.num_rows
+        data = batch.data.filter(pc.equal(batch.data.column("venue"), NAME))
+        columns = (data.column(name).to_pylist() for name in ("kind", "feed", "meta"))
+        for kind, service, meta in zip(*columns, strict=True):
+            is_roster = kind == FrameKind.EVENT and meta.startswith(f'{{"event":"{ROSTER}"')
+            if is_roster or kind == FrameKind.RESPONSE:
+                yield kind, service, meta
+
+
+def _read_roster(meta: str) -> Past:
+    said = msgspec.json.decode(meta)
+    return Past(tuple(msgspec.convert(market, Tracked) for market in said["markets"]), over=tuple(said["over"]))
+
+
+def _note_answer(
+    turns: dict[str, tuple[int, set[str]]], histories: set[tuple[str, str]], service: str, meta: str
+) -> None:
+    said = msgspec.json.decode(meta)
+    try:
+        meaning = read_meaning(said["url"])
+    except DecodeError:
+        return
+    if meaning.what == "history" and said["status"] == 200:
+        histories.add((service, meaning.id))
+    if meaning.what != "prices" or said["status"] != 200:
+        return
+    due_us, done = turns.get(service, (0, set()))
+    if meaning.due_us > due_us:
+        turns[service] = meaning.due_us, {meaning.id}
+    elif meaning.due_us == due_us:
+        done.add(meaning.id)
