@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from framed import RECORDER, Tape, decode
+from framed import RECORDER, Tape, batch, decode
 
 from truetape.decode.ending import OVER_MAX, Endings
+from truetape.decode.engine import Engine
 from truetape.decode.gaps import Ledger
 from truetape.events.rows import Rows
 from truetape.tape.frame import Source
@@ -83,3 +84,18 @@ def test_there_is_a_bound() -> None:
         tokens = {str(number): str(number) for number in range(first, first + 1000)}
         endings.hear({"state": "ended", "tokens": tokens}, MARKETS, (1, 1))
     assert len(rows.memory["outcomes over"]) == OVER_MAX
+
+
+def test_the_engine_tells_which_streams_are_over() -> None:
+    tape = begin()
+    running = feed(tape)
+    assert [running.is_over(stream) for stream, _ in running.states] == [False]
+    step(tape, "ended")
+    over = feed(tape)
+    assert [over.is_over(stream) for stream, _ in over.states] == [True]
+
+
+def feed(tape: Tape) -> Engine:
+    engine = Engine("tape")
+    engine.feed(batch(tape.frames))
+    return engine

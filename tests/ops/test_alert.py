@@ -26,11 +26,11 @@ def test_each_rule_finds_its_trouble_and_names_it() -> None:
     now = Vitals(
         dropped=7, behind=10**7, disk_free_bytes=10**9, failed_jobs={"backup": "no space"}, troubles=("binance: refused",),
         counts={"quarantined": 20, "rows.error": 40, "rows.drift": 1},
-        streams=(stream(gap="silence", age_s=90.0), stream(symbol="ETH-USDT", age_s=1000.0), stream(symbol="X", gap="disconnect", age_s=2.0)),
+        streams=(stream(gap="silence", age_s=90.0), stream(symbol="ETH-USDT", channel="quote", age_s=1000.0), stream(symbol="X", gap="disconnect", age_s=2.0)),
     )  # fmt: skip
     found = find_troubles(now, WELL, RULES)
     assert set(found) == {
-        "gap binance BTC-USDT trade", "stale binance ETH-USDT trade", "quarantined", "rows.error", "rows.drift", "dropped",
+        "gap binance BTC-USDT trade", "stale binance ETH-USDT quote", "quarantined", "rows.error", "rows.drift", "dropped",
         "disk", "behind", "job backup", "trouble binance: refused",
     }  # fmt: skip
     assert found["gap binance BTC-USDT trade"] == "binance BTC-USDT trade: in a gap for 90 s (silence)"

@@ -38,10 +38,14 @@ class Endings:
 
     def let_go(self, stream: Stream, state: StreamState, at: tuple[int, int]) -> bool:
         """Tell whether a stream that is let go of is over; a gap it may be in ends with it."""
-        is_over = f"{stream.venue} {stream.venue_symbol}" in self._rows.memory.get("outcomes over", {})
-        if is_over:
-            self._close(stream, state, at)
-        return is_over
+        if not self.is_over(stream):
+            return False
+        self._close(stream, state, at)
+        return True
+
+    def is_over(self, stream: Stream) -> bool:
+        """Tell whether a stream is of a market that has ended."""
+        return f"{stream.venue} {stream.venue_symbol}" in self._rows.memory.get("outcomes over", {})
 
     def _close_orphans(self, source: Source, token: str, at: tuple[int, int]) -> None:
         for channel in CHANNELS:

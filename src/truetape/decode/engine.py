@@ -302,6 +302,10 @@ class Engine:
         pairs = zip(self._rows.streams, self._continuity.states, strict=False)
         return [(stream, state) for stream, state in pairs if state is not None]
 
+    def is_over(self, stream: Stream) -> bool:
+        """Tell whether a stream is of a market that has ended: nothing more is expected of it."""
+        return self._lifecycle.is_over(stream)
+
     def save(self) -> Checkpoint:
         """Return where decoding stands; call after take()."""
         self._continuity.recall()

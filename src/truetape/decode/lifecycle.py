@@ -50,6 +50,7 @@ class Lifecycle:
         self._topics = topics
         self._endings = Endings(rows, ledger, find_state)
         self._on_market_state = self._endings.hear
+        self.is_over = self._endings.is_over
         self.connections: dict[str, ConnectionState] = {}
         self.session: dict[str, Any] = {}
         """seen_ns: the recorder's last sign of life; ended: how the last session ended."""

@@ -108,10 +108,12 @@ class Watch:
     """Last price and lag per stream, from the newest rows."""
 
     def list_streams(self, view: View) -> list[StreamStatus]:
-        """Return every stream that a venue was asked for or sent."""
+        """Return every stream that a venue was asked for or sent, except those of markets that are over."""
         last = view.newest
         listed = []
         for stream, state in view.engine.states:
+            if not state.connections and view.engine.is_over(stream):
+                continue
             price, lag_ms = last.get((stream.channel, stream.venue, stream.symbol), (None, None))
             listed.append(
                 StreamStatus(

@@ -7,6 +7,8 @@ import msgspec
 from truetape.config import AlertSettings
 from truetape.ops.vital import Vitals
 
+STEADY = ("book_change", "quote", "ticker", "derivative", "oracle_price")
+"""Channels that never rest for long; trades of a quiet market may."""
 LINES_MAX = 20
 """Troubles listed in one message."""
 
@@ -33,7 +35,7 @@ def _iterate_troubles(now: Vitals, before: Vitals, rules: AlertSettings) -> Iter
         if stream.gap and (stream.age_s is None or stream.age_s >= rules.gap_seconds):
             aged = "" if stream.age_s is None else f" for {stream.age_s:,.0f} s"
             yield f"gap {name}", f"{name}: in a gap{aged} ({stream.gap})"
-        elif stream.age_s is not None and stream.age_s >= rules.stale_seconds:
+        elif stream.channel in STEADY and stream.age_s is not None and stream.age_s >= rules.stale_seconds:
             yield f"stale {name}", f"{name}: nothing new for {stream.age_s:,.0f} s"
     for name, limit in (("quarantined", rules.quarantined_max), ("rows.error", rules.errors_max),
                         ("rows.drift", rules.drifts_max)):  # fmt: skip
