@@ -24,7 +24,7 @@ from truetape.sim.faults import ACTIONS
 from truetape.sim.venues import list_fakes, load_fake
 from truetape.sinks import list_sinks
 from truetape.tape.foreign import FORMATS
-from truetape.transform.runner import list_models
+from truetape.transform.runner import list_derived, list_models
 from truetape.transform.sources import PROJECT
 from truetape.venues import Venue, list_venues, load_venue
 from truetape.venues._contract import Continuity, Feed
@@ -375,22 +375,26 @@ def write_sinks() -> str:
 
 
 def write_models() -> str:
-    """Write the page of gold models."""
+    """Write the page of models that are tables."""
     parts = [_write_model(name) for name in list_models()]
+    derived = [_write_model(name) for name in list_derived()]
     return write_page(
         "Gold models",
         "Datasets built from the lake by `truetape build`, each one SQL file, each a Delta table beside the kinds. "
         "A model is built again for the venue-days in which anything changed, late rows included; one pass or many "
         "give equal tables.",
         *parts,
+        "**Derived events.** Silver models that are tables, too: built when they are named, `truetape build trade_event "
+        "book_state`. What looks back is built again when the days it looks at change.",
+        *derived,
     )
 
 
 def _write_model(name: str) -> str:
     import yaml
 
-    described = yaml.safe_load((PROJECT / "models" / "gold" / f"{name}.yml").read_text())["models"]
-    model = next(m for m in described if m["name"] == name)
+    texts = [path.read_text() for path in sorted((PROJECT / "models").rglob("*.yml")) if path.name != "sources.yml"]
+    model = next(m for text in texts for m in yaml.safe_load(text)["models"] if m["name"] == name)
     rows = [(code(c["name"]), c.get("description", "")) for c in model["columns"]]
     return f"## {name}\n\n{model['description']}\n\n" + write_table(("Column", "What it says"), rows)
 

@@ -30,9 +30,11 @@ def store_units(lake: Path, model: str, database: Path, units: list[Unit] | None
     One commit: a reader sees the table before or after. Gives the number of rows and the table's version.
     """
     with open_database(database) as connection:
-        ((rows,),) = connection.execute(f"select count(*) from {model}").fetchall()  # noqa: S608  # a name of ours
-        order = "date, venue, symbol, interval, open_at"
-        reader = connection.sql(f"from {model} order by {order}").to_arrow_reader(_BATCH_ROWS)
+        # A model that looks back made rows of days before, too.
+        wanted = f"from {model}" if units is None else f"from {model} where {_name_units(units)}"
+        ((rows,),) = connection.execute(f"select count(*) {wanted}").fetchall()
+        order = _DAY_ORDERS.get(model, "date, venue, symbol, interval, open_at")
+        reader = connection.sql(f"{wanted} order by {order}").to_arrow_reader(_BATCH_ROWS)
         write_deltalake(
             lake / model,
             reader,
@@ -47,6 +49,10 @@ def store_units(lake: Path, model: str, database: Path, units: list[Unit] | None
         raise BuildError(f"{lake / model}: the table vanished while it was written")
     return rows, version
 
+
+_EVENT_ORDER = "date, venue, symbol, happened_at, tape_offset, tape_row"
+_DAY_ORDERS = {"trade_event": _EVENT_ORDER, "liquidation_event": _EVENT_ORDER, "book_state": f"{_EVENT_ORDER}, origin"}
+"""How rows of models by the day lie in their tables, where not as bars do."""
 
 _ORDERS = {
     "truth": "date, venue, opens_at, market_id",

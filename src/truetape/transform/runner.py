@@ -35,6 +35,8 @@ from truetape.transform.unit import (
 _SOURCE = re.compile(r"""source\(\s*['"]lake['"]\s*,\s*['"](\w+)['"]\s*\)""")
 _BOOKS = re.compile(r"""source\(\s*['"]build['"]\s*,\s*['"]book_second['"]\s*\)""")
 _REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")
+_TABLE = re.compile(r"""config\(\s*materialized='table'""")
+_LOOKBACK = re.compile(r"""'lookback_days':\s*(\d+)""")
 _INTERVAL = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d)")
 _WIDTHS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -122,12 +124,18 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in (PROJECT / "models" / "gold").glob("*.sql"))
 
 
+def list_derived() -> list[str]:
+    """List the silver models that are tables, too: built when they are named."""
+    texts = {path.stem: path.read_text("utf-8") for path in (PROJECT / "models" / "silver").glob("*.sql")}
+    return sorted(name for name, text in texts.items() if _TABLE.search(text))
+
+
 def _choose_models(models: Sequence[str] | None) -> list[str]:
-    known = list_models()
+    known = [*list_models(), *list_derived()]
     for name in models or ():
         if name not in known:
             raise ConfigError(f"model {name!r}: unknown (allowed: {', '.join(known)})")
-    return sorted(set(models)) if models else known
+    return sorted(set(models)) if models else list_models()
 
 
 def _check_variables(variables: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +235,10 @@ def _build_days(
     if not todo:
         return
     units = sorted(set().union(*(plan.units for plan in todo)))
-    create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), units, indexes, state.starts, lake)
+    back = max(find_lookback(plan.model) for plan in todo)
+    # What looks back sees the rows of the days before; only the units' own rows are stored.
+    seen = sorted({(venue, day - ago) for venue, day in units for ago in range(back + 1)})
+    create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), seen, indexes, state.starts, lake)
     seconds = run_models([plan.model for plan in todo], work, variables)
     for plan in todo:
         rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
@@ -283,11 +294,27 @@ def _plan_model(
     mine = {kind: index for kind, index in indexes.items() if kind in kinds}
     starts = {kind: state.starts[kind] for kind in mine}
     prints = fingerprint_units(mine, starts, list_files(lake, "gap") if "gap" in kinds else [])
+    prints = _look_back(prints, find_lookback(model))
     old = state.models.get(model)
     is_new = old is None or (old.version, old.code) != (read_version(lake, model), code)
     built = {} if old is None or is_new else old.units
     changed = [unit for unit, value in prints.items() if built.get(_name_unit(unit)) != value]
     return _Plan(model, kinds, prints, changed, is_new)
+
+
+def find_lookback(model: str) -> int:
+    """Find how many days before its own a model looks at; 0 for most."""
+    found = _LOOKBACK.search(read_models()[model])
+    return int(found[1]) if found else 0
+
+
+def _look_back(prints: dict[Unit, str], days: int) -> dict[Unit, str]:
+    """Let a unit's fingerprint cover those of the days before it."""
+    if not days:
+        return prints
+    return {
+        (venue, day): " ".join(prints.get((venue, day - ago), "") for ago in range(days + 1)) for venue, day in prints
+    }
 
 
 def _load_state(path: Path) -> _State:

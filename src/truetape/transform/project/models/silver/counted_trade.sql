@@ -12,11 +12,14 @@ select
     venue_symbol,
     epoch_us(coalesce(exchange_at, received_at)) as at_us,
     epoch_us(coalesce(exchange_at, received_at))::hugeint * 9444732965739290427392 -- 2^73: room for any number below
-    + coalesce(try_cast(trade_id as bigint), tape_offset * 65536 + tape_row) as place,
+    + coalesce(try_cast(trade_id as bigint), tape_offset * 16777216 + tape_row) as place,
     price,
     amount,
     side,
-    available_at
+    available_at,
+    trade_id,
+    tape_offset,
+    tape_row
 from {{ source('lake', 'trade') }}
 where (flag is null or flag = 'liquidation')
     and price > 0 and price < 1e18
