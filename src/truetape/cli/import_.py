@@ -24,7 +24,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:  # fmt: skip
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
-    FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json or plain.
+    FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json,
+    plain or rest (answers of HTTP requests).
     """
     from truetape.flow import import_files
 

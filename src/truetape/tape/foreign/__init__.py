@@ -7,7 +7,7 @@ import msgspec
 
 from truetape.errors import TapeError
 from truetape.tape.contract import TapeWriter
-from truetape.tape.foreign import cryptofeed, hftbacktest, plain, tardis, tardis_csv
+from truetape.tape.foreign import cryptofeed, hftbacktest, plain, rest, tardis, tardis_csv
 from truetape.tape.foreign.lines import UNPACK_RATIO_MAX, read_lines
 from truetape.tape.foreign.origin import Origin, ReadLine, ReadWhole, StartReading, make_event
 from truetape.tape.frame import Frame, FrameKind, Source
@@ -18,6 +18,7 @@ _LINE_FORMATS: dict[str, StartReading] = {
     "tardis-raw": tardis.start_reading,
     "tardis-json": tardis.start_reading_json,
     "plain": plain.start_reading,
+    "rest": rest.start_reading,
 }
 _TABLE_FORMATS: dict[str, ReadWhole] = {"tardis": tardis_csv.read_dataset}
 FORMATS: dict[str, StartReading | ReadWhole] = _LINE_FORMATS | _TABLE_FORMATS
