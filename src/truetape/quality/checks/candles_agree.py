@@ -19,7 +19,7 @@ _QUERY = """
     trades as (
         select venue, symbol, is_summed, epoch_us(coalesce(exchange_at, received_at)) as us, price, amount,
             epoch_us(coalesce(exchange_at, received_at))::hugeint * 9444732965739290427392
-                + coalesce(try_cast(trade_id as bigint), tape_offset * 65536 + tape_row) as place
+                + coalesce(try_cast(trade_id as bigint), tape_offset * 16777216 + tape_row) as place
         from trade join source using (venue, symbol)
         where flag is null or flag = 'liquidation' or (is_summed and flag = 'aggregate')
     ),
