@@ -1,11 +1,13 @@
 """Coins from the first settings to the table, against the fake service."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from coin_service import CoinService
-from command_line import Run
+from command_line import Run, spawn
 
 from truetape.sim.venues.coingecko import DEMO_KEY
 
@@ -52,3 +54,22 @@ def test_a_missing_key_is_one_line(refused: Callable[..., str], truetape: Run) -
     assert said.count("\n") <= 1
     assert KEY in said
     assert "https://www.coingecko.com/" in said
+
+
+def test_a_daemon_without_venues_runs_jobs(tmp_path: Path, service: CoinService) -> None:
+    jobs = ", ".join(
+        f"{name}: {{at: never}}" for name in ("build", "check", "report", "compact", "ohlc_hourly", "ohlc_daily")
+    )
+    (tmp_path / "truetape.yaml").write_text(
+        f"coins: {{ids: [bitcoin], url: '{service.url}'}}\njobs: {{{jobs}, market_data: {{at: '* * * * *'}}}}\n"
+    )
+    environ = {KEY: DEMO_KEY, "TRUETAPE_CLOCK": "1767571190@20"}
+    daemon = spawn("run", env=environ, cwd=tmp_path)
+    deadline = monotonic() + 40
+    while not (tmp_path / "data/lake/coin").is_dir() and monotonic() < deadline and daemon.poll() is None:
+        sleep(0.05)
+    daemon.send_signal(signal.SIGTERM)
+    out, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0, err
+    assert "nothing is recorded: jobs run when they are due" in out
+    assert (tmp_path / "data/lake/coin").is_dir(), out

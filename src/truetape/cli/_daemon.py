@@ -9,7 +9,8 @@ from pathlib import Path
 
 from truetape import clock
 from truetape.config import Settings, load_alert_urls
-from truetape.flow import LiveStatus, record
+from truetape.flow import LiveStatus, idle, record
+from truetape.ops import coin
 from truetape.ops.alert import Message
 from truetape.ops.cron import check_jobs
 from truetape.ops.letter import Postman
@@ -38,7 +39,7 @@ class Daemon:
             if self._settings.ops.health_port:
                 server = await stack.enter_async_context(HealthServer(self._look, self._settings.ops.health_port))
                 self._say(f"health at http://127.0.0.1:{server.port}/healthz and /metrics")
-            recording = asyncio.create_task(record(self._settings, self._take, duration_s=duration_s))
+            recording = asyncio.create_task(self._record(duration_s))
             launch = partial(launch_process, self._config, self._say)
             beside = [
                 asyncio.create_task(keep_schedule(self._settings, launch)),
@@ -54,6 +55,12 @@ class Daemon:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _record(self, duration_s: float | None) -> LiveStatus:
+        if not self._settings.venues and coin.is_wanted(self._settings):
+            self._say("venues: none, nothing is recorded: jobs run when they are due")
+            return await idle(duration_s)
+        return await record(self._settings, self._take, duration_s=duration_s)
 
     def _take(self, status: LiveStatus) -> None:
         self._status = status

@@ -72,6 +72,11 @@ def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
 
 def _deliver(settings: "Settings") -> None:
     """Carry what the job fetched into the sinks, whatever became of it; somebody who does so already will."""
+    from truetape.collect.errand import name_tape
+    from truetape.tape import has_tape
+
+    if not has_tape(name_tape(settings.tape)):
+        return
     from truetape.errors import Busy
     from truetape.flow import deliver_jobs
     from truetape.ops.lock import hold

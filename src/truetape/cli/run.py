@@ -20,4 +20,5 @@ def command(config_path: Path, duration: float | None) -> None:
     settings = load_settings(config_path)
     with Lines(settings.log) as lines:
         status = clock.run(Daemon(settings, config_path, lines.show, lines.say).run(duration))
-    lines.summarize(status, settings)
+    if settings.venues:
+        lines.summarize(status, settings)

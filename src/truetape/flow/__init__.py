@@ -6,6 +6,7 @@ from truetape.flow.file import export as export
 from truetape.flow.foreign import import_files as import_files
 from truetape.flow.health import examine as examine
 from truetape.flow.live import LiveStatus as LiveStatus
+from truetape.flow.live import idle as idle
 from truetape.flow.live import record as record
 from truetape.flow.proof import Verdict as Verdict
 from truetape.flow.proof import verify as verify

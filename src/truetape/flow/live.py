@@ -143,10 +143,20 @@ async def record(settings: Settings, on_status: OnStatus, duration_s: float | No
         )
     for spec in settings.sinks:
         split_spec(spec)
+    return await Recording(settings, on_status).run(_listen_for_stop(duration_s))
+
+
+async def idle(duration_s: float | None = None) -> LiveStatus:
+    """Record nothing until SIGINT or SIGTERM, or for so long: where there are jobs only."""
+    await _listen_for_stop(duration_s).wait()
+    return LiveStatus()
+
+
+def _listen_for_stop(duration_s: float | None) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
-    return await Recording(settings, on_status).run(stop)
+    return stop
