@@ -1,5 +1,6 @@
 """Coins from the first settings to the table, against the fake service."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,18 @@ def test_deliver_and_verify_take_the_tape_of_jobs_along(truetape: Run, tmp_path:
     assert list(sinks) == ["lake:data/lake", "csv:out-jobs", "sqlite:rows-jobs.db"]
     assert len(set(sinks.values())) == 1
     assert truetape("verify", "--json").json["stored"]["coin"] == 250
+
+
+def test_a_backup_has_the_tape_of_jobs(truetape: Run, tmp_path: Path, service: CoinService) -> None:
+    (tmp_path / "truetape.yaml").write_text("coins: {top: 1}\nbackup: {to: backups}\n")
+    environ = {KEY: DEMO_KEY, "TRUETAPE_URL_COINGECKO": service.url}
+    truetape("jobs", "run", "market_data", env=environ)
+    hashed = truetape("verify", "--json").json["lake_sha256"]
+    truetape("jobs", "run", "backup")
+    shutil.rmtree(tmp_path / "data")
+    restored = truetape("restore", "--json").json
+    assert restored["is_fine"]
+    assert truetape("verify", "--json").json["lake_sha256"] == hashed
 
 
 def test_a_missing_key_is_one_line(refused: Callable[..., str], truetape: Run) -> None:

@@ -19,14 +19,13 @@ def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json
     Starts where each sink stands: what is there already is not stored twice. Without --tape and --sink the tape of
     jobs, where there is one, is carried, too.
     """
-    from truetape.flow import deliver, deliver_jobs, list_tapes
+    from truetape.flow import deliver, deliver_all
 
     settings = read_settings(config_path)
-    own = find_tape(tape, config_path)
-    is_all = not tape and not sinks
-    results = [] if is_all and own not in list_tapes(own) else deliver(own, sinks or settings.sinks, settings.deliver)
-    if is_all:
-        results += deliver_jobs(settings)
+    if tape or sinks:
+        results = deliver(find_tape(tape, config_path), sinks or settings.sinks, settings.deliver)
+    else:
+        results = deliver_all(settings)
     rows = [
         {
             "sink": result.sink,

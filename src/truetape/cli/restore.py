@@ -19,7 +19,7 @@ def command(place: str | None, name: str, config_path: Path, as_json: bool) -> N
     import msgspec
 
     from truetape.errors import ConfigError
-    from truetape.flow import deliver, verify
+    from truetape.flow import deliver_all, list_tapes, verify_all
     from truetape.ops import restore
     from truetape.tape import find_folder, verify_tape
 
@@ -28,18 +28,18 @@ def command(place: str | None, name: str, config_path: Path, as_json: bool) -> N
     if not place:
         raise ConfigError("backup.to: empty; say with --from where the backup lies")
     report = restore(settings, place, name)
-    checked = verify_tape(find_folder(settings.tape))
-    deliver(settings.tape, settings.sinks, settings.deliver)
-    verdicts = {spec: verify(settings.tape, spec) for spec in settings.sinks}
-    is_fine = not checked.problems and all(verdict.balanced for verdict in verdicts.values())
+    problems = [found for tape in list_tapes(settings.tape) for found in verify_tape(find_folder(tape)).problems]
+    deliver_all(settings)
+    verdicts = verify_all(settings)
+    is_fine = not problems and all(verdict.balanced for verdict in verdicts.values())
     if as_json:
         print_json({
             "restored": msgspec.structs.asdict(report), "is_fine": is_fine, "verdicts": verdicts,
-            "tape_problems": checked.problems,
+            "tape_problems": problems,
         })  # fmt: skip
     else:
         click.echo(f"restored {report.name}: {report.files:,} files, {report.bytes / 1e6:,.1f} MB, all hashes agree")
-        for problem in checked.problems:
+        for problem in problems:
             click.echo(f"tape {problem.segment}: {problem.reason}")
         for spec, verdict in verdicts.items():
             state = "balanced" if verdict.balanced else f"NOT balanced: {'; '.join(verdict.problems)}"

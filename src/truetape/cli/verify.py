@@ -22,7 +22,8 @@ def command(dataset: Path | None, tape: str | None, lake: str | None, config_pat
 
     With --dataset, an exported file instead of the tape is proven, by the manifest beside it.
 
-    The tape of jobs, where there is one beside it, counts with it. Balanced means: frames = decoded + quarantined + control, and for every kind
+    The tape of jobs, where there is one beside it, counts with it. Balanced means:
+    frames = decoded + quarantined + control, and for every kind
     rows decoded = rows stored + repeats dropped. Exits with 1 when it is not.
     """
     from truetape.flow import list_tapes, verify

@@ -1,7 +1,9 @@
 """Where the stages meet: record, deliver, replay, verify, import."""
 
+from truetape.flow.beside import deliver_all as deliver_all
 from truetape.flow.beside import deliver_jobs as deliver_jobs
 from truetape.flow.beside import list_tapes as list_tapes
+from truetape.flow.beside import verify_all as verify_all
 from truetape.flow.file import export as export
 from truetape.flow.foreign import import_files as import_files
 from truetape.flow.health import examine as examine

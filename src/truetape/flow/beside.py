@@ -4,6 +4,7 @@ from pathlib import PurePath
 
 from truetape.collect.errand import SUFFIX, name_tape
 from truetape.config import Settings
+from truetape.flow.proof import Verdict, verify
 from truetape.flow.view import Progress, deliver
 from truetape.sinks import split_spec
 from truetape.tape import has_tape
@@ -14,12 +15,33 @@ def list_tapes(tape: str) -> list[str]:
     return [one for one in (tape, name_tape(tape)) if has_tape(one)] or [tape]
 
 
+def deliver_all(settings: Settings) -> list[Progress]:
+    """Carry what the recorder and what jobs fetched into the sinks; raises TapeError where there is neither."""
+    recorded = settings.tape in list_tapes(settings.tape)
+    own = deliver(settings.tape, settings.sinks, settings.deliver) if recorded else []
+    return own + deliver_jobs(settings)
+
+
 def deliver_jobs(settings: Settings) -> list[Progress]:
     """Carry what jobs have fetched into the sinks; nothing where no job ever fetched anything."""
     tape = name_tape(settings.tape)
     if not has_tape(tape):
         return []
     return deliver(tape, tuple(name_sink(spec) for spec in settings.sinks), settings.deliver)
+
+
+def verify_all(settings: Settings) -> dict[str, Verdict]:
+    """Prove what each sink holds of the recorder's tape and of the jobs'."""
+    tape, *beside = list_tapes(settings.tape)
+    verdicts: dict[str, Verdict] = {}
+    for spec in settings.sinks:
+        if split_spec(spec)[0] == "lake":
+            verdicts[spec] = verify(tape, spec, beside=beside)
+            continue
+        for one in (tape, *beside):
+            own = spec if one == settings.tape else name_sink(spec)
+            verdicts[own] = verify(one, own)
+    return verdicts
 
 
 def name_sink(spec: str) -> str:

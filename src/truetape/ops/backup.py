@@ -16,24 +16,26 @@ from typing import NamedTuple
 import msgspec
 
 from truetape import clock
+from truetape.collect.errand import name_tape
 from truetape.config import Settings
 from truetape.errors import ConfigError, Fatal
 from truetape.ops.place import find_place
 from truetape.ops.store import Store
 from truetape.sinks import split_spec
-from truetape.tape import SegmentInfo, find_folder, list_sealed
+from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed
 from truetape.tape.folder import SUFFIX, segment_path
 
 _LEFT_OUT = (".tmp", ".partial", ".lock", "-wal", "-shm")
 _LOCKS = ("lock", "_build")
 """Names of what only means something where it was made."""
+_JOBS = "jobs"
 
 
 class Entry(msgspec.Struct, frozen=True):
     """One file of a backup."""
 
     part: str
-    """`tape`, or the sink's number."""
+    """`tape`, `jobs` for the tape of jobs, or the sink's number."""
     path: str
     size: int
     modified_ns: int
@@ -83,7 +85,8 @@ def back_up(settings: Settings, place: str) -> BackupReport:
     with tempfile.TemporaryDirectory(prefix="truetape-backup-") as scratch:
         for found in _list_files(settings, Path(scratch)):
             copying.copy(found)
-    _settle_tape(find_folder(settings.tape), copying)
+    for part, folder in _find_tapes(settings).items():
+        _settle_tape(part, folder, copying)
     now = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}"
     entries = tuple(copying.entries.values())
@@ -131,7 +134,14 @@ def _find_targets(settings: Settings, listing: Listing) -> dict[str, Path]:
         if split_spec(ours)[0] != split_spec(theirs)[0]:
             raise ConfigError(f"sinks: the backup has {theirs} where the settings have {ours}")
     targets = {str(number): find_place(spec) for number, spec in enumerate(settings.sinks)}
-    return {"tape": Path(settings.tape), **targets}
+    return {"tape": Path(settings.tape), _JOBS: Path(name_tape(settings.tape)), **targets}
+
+
+def _find_tapes(settings: Settings) -> dict[str, Path]:
+    """Return the folders of the recorder's tape and of the jobs', as far as there are such."""
+    tapes = {"tape": settings.tape, _JOBS: name_tape(settings.tape)}
+    found = {part: find_folder(tape) for part, tape in tapes.items() if has_tape(tape)}
+    return found or {"tape": find_folder(settings.tape)}
 
 
 def _list_files(settings: Settings, scratch: Path) -> Iterator[_Found]:
@@ -141,7 +151,8 @@ def _list_files(settings: Settings, scratch: Path) -> Iterator[_Found]:
             yield from _copy_database(str(number), place, scratch / f"{number}.sqlite")
         else:
             yield from _walk(str(number), place)
-    yield from _walk("tape", find_folder(settings.tape))
+    for part, folder in _find_tapes(settings).items():
+        yield from _walk(part, folder)
 
 
 def _copy_database(part: str, path: Path, copy: Path) -> Iterator[_Found]:
@@ -192,21 +203,21 @@ class _Copying:
         self.entries[found.part, name] = Entry(found.part, name, size, found.modified_ns, digest)
 
 
-def _settle_tape(folder: Path, copying: _Copying) -> None:
+def _settle_tape(part: str, folder: Path, copying: _Copying) -> None:
     """Copy the manifest last, and again what was sealed or recompressed meanwhile, until all hashes agree."""
     for _ in range(SETTLE_MAX):
-        copying.copy(_look_at("tape", folder, folder / "manifest.jsonl"))
-        wrong = [info for info in list_sealed(folder) if _differs(info, copying)]
+        copying.copy(_look_at(part, folder, folder / "manifest.jsonl"))
+        wrong = [info for info in list_sealed(folder) if _differs(part, info, copying)]
         if not wrong:
             return
         for info in wrong:
-            copying.copy(_look_at("tape", folder, segment_path(folder, info.first)))
+            copying.copy(_look_at(part, folder, segment_path(folder, info.first)))
     names = ", ".join(segment_path(folder, info.first).name for info in wrong)
     raise Fatal(f"{folder}: {names}: not as the manifest says (`truetape tape verify`); no backup was made")
 
 
-def _differs(info: SegmentInfo, copying: _Copying) -> bool:
-    entry = copying.entries.get(("tape", f"segments/{info.first:020d}{SUFFIX}"))
+def _differs(part: str, info: SegmentInfo, copying: _Copying) -> bool:
+    entry = copying.entries.get((part, f"segments/{info.first:020d}{SUFFIX}"))
     return entry is None or entry.sha256 != info.sha256
 
 
