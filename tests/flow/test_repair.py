@@ -1,14 +1,27 @@
 """Backfills against fake venues: every hole in trades closes where the venue still tells it, and says why where not."""
 
 import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import pytest
+
+from truetape.collect.http import HttpOptions
+from truetape.collect.retry import Backoff, make_decide
 from truetape.config import Settings, parse_settings
+from truetape.errors import ConfigError, TapeLocked, TruetapeError
 from truetape.flow import record, verify
-from truetape.flow.repair import Repair, repair_gaps
+from truetape.flow.repair import Scope, backfill, name_subject, repair_gaps
 from truetape.lake import Lake
-from truetape.quality.ledger import list_gaps
+from truetape.quality.ledger import Gap, list_gaps
+from truetape.sim.market import Market
 from truetape.sim.server import SimServer, Synthetic
+from truetape.tape import open_writer
 
 YAML = """
 tape: {folder}/tape
@@ -16,43 +29,182 @@ sinks: ["lake:{folder}/lake"]
 deliver: {{commit_seconds: 5}}
 record: {{tick_seconds: 0.5}}
 venues:
-  binance: {{instruments: [BTC-USDT, ETH-USDT-PERP], markets: [spot, usdm], url: "{url}"}}
+  binance: {{instruments: [BTC-USDT, ETH-USDT-PERP], markets: [spot, usdm], channels: [trade, quote], url: "{url}"}}
+  bybit: {{instruments: [BTC-USDT-PERP, BTC-USD-PERP], markets: [linear, inverse], channels: [trade], url: "{url}"}}
+  okx: {{instruments: [BTC-USDT, ETH-USDT-PERP], channels: [trade], url: "{url}"}}
+  deribit: {{instruments: [BTC-USD-PERP, ETH-USD-PERP], channels: [trade], url: "{url}"}}
+  coinbase: {{instruments: [BTC-USD, ETH-USD], channels: [trade], url: "{url}"}}
+"""
+ONE = """
+tape: {folder}/tape
+sinks: ["lake:{folder}/lake"]
+record: {{tick_seconds: 0.5}}
+venues:
+  binance: {{instruments: [BTC-USDT], markets: [spot], channels: [trade, quote, candle], url: "{url}"}}
 """
 FAULTS = """
-at 3.0s binance cut
-at 5.0s binance freeze 1.0s
-at 6.5s drop 3 frames of *@trade
-at 7.0s drop 2 frames of *@trade
-at 7.5s corrupt 2 frames of *@trade
+at 6.0s cut
+at 8.0s freeze 1.0s
+at 9.5s drop 3 frames of *rade*
+at 10.0s binance drop 2 frames of *@trade
+at 10.5s corrupt 2 frames of *rade*
 """
-SECONDS = 10.0
+HASTY = HttpOptions(attempts_max=1, decide=make_decide(Backoff(base_s=0.001)))
 
 
-async def record_and_repair(folder: Path, yaml: str, faults: str, trades_max: int) -> tuple[Settings, Repair]:
-    """Record venues that lose something, then ask them for it."""
-    feed = Synthetic(seed=3, rate=50.0, trades_max=trades_max)
-    async with SimServer(feed=feed, faults=faults) as server:
+class Show:
+    """Fake venues, recorded with all their faults."""
+
+    def __init__(self, folder: Path, server: SimServer, settings: Settings) -> None:
+        self.folder, self.server, self.settings = folder, server, settings
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.folder / "lake")
+
+    def list_gaps(self, channel: str = "trade") -> list[Gap]:
+        return [gap for gap in list_gaps(self.lake) if gap.channel == channel and gap.symbol]
+
+    def list_trades(self, venue: str, symbol: str) -> list[dict[str, Any]]:
+        query = "select trade_id, amount from trade where venue = ? and symbol = ?"
+        rows: list[dict[str, Any]] = self.lake.sql(query, [venue, symbol]).arrow().to_pylist()
+        return rows
+
+    def check_balance(self) -> None:
+        verdict = verify(self.settings.tape, f"lake:{self.folder / 'lake'}")
+        assert verdict.problems == []
+        query = "select venue, symbol, trade_id from trade group by all having count(*) > 1"
+        assert self.lake.sql(query).arrow().to_pylist() == []
+
+
+async def run(folder: Path, yaml: str, faults: str, seconds: float, then: Callable[[Show], None], **feed: Any) -> None:
+    """Record for some seconds; the fake venues go on while whatever follows runs in a thread."""
+    async with SimServer(feed=Synthetic(seed=3, **({"rate": 50.0} | feed)), faults=faults) as server:
         settings = parse_settings(yaml.format(folder=folder, url=server.url), "test", {})
-        await record(settings, lambda status: None, duration_s=SECONDS)
-        repair = await asyncio.to_thread(repair_gaps, settings)
-    return settings, repair
+        await record(settings, lambda status: None, duration_s=seconds)
+        await asyncio.to_thread(then, Show(folder, server, settings))
 
 
-def list_trades(lake: Lake, venue: str, symbol: str) -> list[str]:
-    rows = lake.sql("select trade_id from trade where venue = ? and symbol = ?", [venue, symbol]).arrow().to_pylist()
-    return [row["trade_id"] for row in rows]
+def name_trade(venue: str, market: Market, number: int) -> str:
+    """Name a trade as its venue does."""
+    if venue == "bybit":
+        return str(UUID(int=number << 60))
+    return f"ETH-{number}" if venue == "deribit" and market.spec.base == "ETH" else str(number)
+
+
+SYMBOLS = {"BTCUSDT": "BTC-USDT", "ETHUSDT": "ETH-USDT-PERP", "BTC-PERPETUAL": "BTC-USD-PERP", "BTC-USD": "BTC-USD",
+           "ETH-PERPETUAL": "ETH-USD-PERP", "ETH-USD": "ETH-USD", "BTCUSD": "BTC-USD-PERP"}  # fmt: skip
+
+
+def list_lost(show: Show, market: Market, gaps: list[Gap]) -> list[str]:
+    """Name the trades that happened within gaps of a market and are not in the lake."""
+    spec = market.spec
+    symbol = "BTC-USDT-PERP" if (spec.venue, spec.feed) == ("bybit", "linear") else SYMBOLS[spec.symbol]
+    held = {row["trade_id"] for row in show.list_trades(spec.venue, symbol)}
+    spans = [(gap.from_at, gap.to_at) for gap in gaps if (gap.venue, gap.symbol) == (spec.venue, symbol)]
+    assert spans
+    made = {name_trade(spec.venue, market, t.id): datetime.fromtimestamp(t.at_us / 1e6, UTC) for t in market.trades()}
+    return [
+        name
+        for name, at in made.items()
+        if name not in held and any(begin <= at <= end for begin, end in spans if end is not None)
+    ]
+
+
+def check_merged(show: Show, gaps: list[Gap]) -> None:
+    """Rows of OKX may be several fills: the sums tell whether any is missing, or counted twice."""
+    for gap in gaps:
+        told = json.loads(gap.evidence).get("missing")
+        if gap.venue != "okx" or gap.symbol != "BTC-USDT" or not told or told[0][0] is None:
+            continue
+        (low, high), market = told[0], show.server.market("okx", "public", "BTC-USDT")
+        made = sum(t.size for t in market.trades() if low <= t.id <= high + 1) / 10**market.spec.size_digits
+        held = sum(r["amount"] for r in show.list_trades("okx", "BTC-USDT") if low <= int(r["trade_id"]) <= high + 1)
+        assert held == pytest.approx(made)
 
 
 async def test_every_hole_in_trades_closes(tmp_path: Path) -> None:
-    settings, repair = await record_and_repair(tmp_path, YAML, FAULTS, 100_000)
-    lake = Lake(tmp_path / "lake")
-    gaps = [gap for gap in list_gaps(lake) if gap.channel == "trade" and gap.symbol]
-    assert {gap.state for gap in gaps} == {"repaired"}
-    assert len(gaps) > 4
-    assert (repair.failed, repair.waiting) == (0, 0)
-    verdict = verify(settings.tape, f"lake:{tmp_path / 'lake'}")
-    assert verdict.problems == []
-    for symbol in ("BTC-USDT", "ETH-USDT-PERP"):
-        ids = [int(one) for one in list_trades(lake, "binance", symbol)]
-        assert len(ids) == len(set(ids))
-        assert set(range(min(ids), max(ids) + 1)) == set(ids)
+    def repair(show: Show) -> None:
+        done = repair_gaps(show.settings)
+        gaps = show.list_gaps()
+        assert Counter(gap.state for gap in gaps) == {"repaired": len(gaps)}, gaps
+        assert {gap.reason for gap in gaps} >= {"not_started", "disconnect", "sequence"}
+        assert {gap.venue for gap in gaps} == {"binance", "bybit", "okx", "deribit", "coinbase"}
+        assert (done.failed, done.waiting, done.troubles) == (0, 0, ())
+        quotes = show.list_gaps("quote")
+        assert {gap.state for gap in quotes if gap.reason != "decode"} == {"unrecoverable"}
+        assert json.loads(quotes[0].evidence)["why"] == "Binance tells no quote of the past"
+        show.check_balance()
+        markets = list(show.server.world.markets.values())
+        assert {m.spec.key: lost for m in markets if m.spec.venue != "okx" and (lost := list_lost(show, m, gaps))} == {}
+        check_merged(show, gaps)
+        before = len(list_gaps(show.lake))
+        assert repair_gaps(show.settings).repaired == 0  # nothing is asked twice
+        assert len(list_gaps(show.lake)) == before
+
+    await run(tmp_path, YAML, FAULTS, 13.0, repair)
+
+
+async def test_what_the_venue_has_forgotten_is_unrecoverable(tmp_path: Path) -> None:
+    def repair(show: Show) -> None:
+        repair_gaps(show.settings)
+        gaps = [gap for gap in show.list_gaps() if gap.reason in {"not_started", "sequence"}]
+        assert Counter(gap.state for gap in gaps) == {"unrecoverable": len(gaps)}
+        assert len(gaps) > 1
+        assert all("begins at" in json.loads(gap.evidence)["why"] for gap in gaps)
+        assert all(gap.missing for gap in gaps if gap.reason == "sequence")
+        show.check_balance()
+
+    faults = "at 4s binance cut\nat 5s drop 3 frames of *@trade"
+    await run(tmp_path, ONE, faults, 14.0, repair, trades_max=60)
+
+
+async def test_what_failed_is_asked_again_and_a_recorder_is_never_disturbed(tmp_path: Path) -> None:
+    def repair(show: Show) -> None:
+        first = repair_gaps(show.settings, Scope(channel="trade"), options=HASTY)
+        assert first.failed > 0
+        assert first.troubles[0].endswith("answered 503")
+        assert "closed" in {gap.state for gap in show.list_gaps()}
+        held = open_writer(show.settings.tape)
+        with pytest.raises(TapeLocked):
+            repair_gaps(show.settings)
+        held.close()
+        second = repair_gaps(show.settings)
+        assert (second.failed, second.troubles) == (0, ())
+        assert {gap.state for gap in show.list_gaps()} == {"repaired"}
+        check_bars(show)
+        check_time_before(show)
+        show.check_balance()
+
+    faults = "at 3s binance cut\nat 5s drop 3 frames of *@trade\nat 7s 5xx for 1 requests of */historicalTrades*"
+    await run(tmp_path, ONE, faults, 10.0, repair)
+
+
+def check_bars(show: Show) -> None:
+    """Candles are told apart by when they open."""
+    assert {gap.state for gap in show.list_gaps("candle")} == {"repaired"}
+    query = """select open_at from candle where is_closed group by "interval", open_at having count(*) > 1"""
+    assert show.lake.sql(query).arrow().to_pylist() == []
+
+
+def check_time_before(show: Show) -> None:
+    """A backfill brings what was before the recording, once."""
+    subject = name_subject(show.settings, ("binance", ""), "BTC-USDT", "trade")
+    market = show.server.market("binance", "spot", "BTCUSDT")
+    oldest = market.trades(limit=1)[0]
+    begin = datetime.fromtimestamp(oldest.at_us / 1e6 + 1, UTC)
+    end = datetime.fromtimestamp(oldest.at_us / 1e6 + 20, UTC)
+    new = backfill(show.settings, subject, begin, end)
+    made = {t.id for t in market.trades() if begin.timestamp() + 0.001 < t.at_us / 1e6 < end.timestamp() - 0.001}
+    assert made <= {int(row["trade_id"]) for row in show.list_trades("binance", "BTC-USDT")}
+    assert new >= len(made) > 100
+    assert backfill(show.settings, subject, begin, end) == 0
+    with pytest.raises(ConfigError, match="not on this tape"):
+        name_subject(show.settings, ("binance", ""), "XYZ-USDT", "trade")
+    with pytest.raises(ConfigError, match="no past of 'quote'"):
+        backfill(show.settings, name_subject(show.settings, ("binance", ""), "BTC-USDT", "quote"), begin, end)
+
+
+def test_without_a_tape_there_is_nothing_to_repair(tmp_path: Path) -> None:
+    with pytest.raises(TruetapeError, match="there is no tape"):
+        repair_gaps(Settings(tape=str(tmp_path / "tape"), sinks=(f"lake:{tmp_path / 'lake'}",)))

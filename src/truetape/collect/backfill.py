@@ -68,6 +68,15 @@ class Quill:
         self.put(source, FrameKind.EVENT, b"", msgspec.json.encode({"event": event, **facts}).decode())
 
 
+def break_off(writer: TapeWriter, feeds: Sequence[tuple[str, str]]) -> None:
+    """Say of (venue, feed) that what an earlier run began has ended, as it may not have said so itself."""
+    quill = Quill(writer)
+    for venue, feed in feeds:
+        source = quill.register(Source(venue, feed, f"{venue}/{BACKFILL}"))
+        quill.note(source, "backfill_ended", **msgspec.to_builtins(Ended(status="failed", reason="broken off")))
+    writer.flush()
+
+
 class Backfiller:
     """Asks one venue."""
 
@@ -140,9 +149,13 @@ class Backfiller:
 def list_stretches(began: Began) -> list[Stretch]:
     """Return what to ask for, range by range; what is told apart by text ids is asked for by its times."""
     ranges = began.missing or ((Range(),) if began.identity == "text" else ())
-    return [
-        Stretch(began.venue_symbol, began.from_us, began.to_us, span.low, span.high, began.interval) for span in ranges
-    ]
+    return [_make_stretch(began, span) for span in ranges]
+
+
+def _make_stretch(began: Began, span: Range) -> Stretch:
+    from_us = began.from_us if span.from_us is None else span.from_us
+    to_us = began.to_us if span.to_us is None else span.to_us
+    return Stretch(began.venue_symbol, from_us, to_us, span.low, span.high, began.interval)
 
 
 def _cut(body: bytes) -> str:

@@ -21,7 +21,7 @@ At = tuple[int, int]
 """(received_ns, tape offset)."""
 AMOUNT_SLACK = 1e-9
 """Sums of amounts that differ by so little are the same."""
-_PRICE, _AMOUNT = 7, 8
+_TEXT, _PRICE, _AMOUNT = 5, 7, 8
 """Places in a row of trades."""
 
 
@@ -103,7 +103,8 @@ class Backfills:
 
     def _conclude(self, past: Past, ended: Ended, at: At) -> None:
         if ended.status == "failed":
-            return  # nothing is known: the gaps stay as they are
+            self._keep(past, ended, at)
+            return
         whole = [is_covered(past, left, ended) for left in past.left]
         stream = self._rows.streams[past.stream]
         facts: dict[str, Any] = {"by": "backfill", "pages": past.pages, "rows": past.rows}
@@ -114,7 +115,18 @@ class Backfills:
             outcome = "repaired" if is_whole else "unrecoverable"
             proof = self._prove(past, lost) if is_whole else {"why": self._explain(past, lost, ended)}
             missing = 0 if is_whole else _count_missing(past, lost)
+            if missing:
+                proof["left"] = [(span.low, span.high) for i in lost.ranges for span in past.left[i]]
             self._ledger.judge(stream, lost, outcome, at, evidence=facts | proof, missing=missing)
+
+    def _keep(self, past: Past, ended: Ended, at: At) -> None:
+        """Let gaps stay as they are; where rows do not bear their numbers, say what is still missing."""
+        stream = self._rows.streams[past.stream]
+        for lost in past.began.gaps:
+            left = [(span.low, span.high) for i in lost.ranges for span in past.left[i]]
+            if past.rows and past.began.identity == "step" and all(None not in span for span in left):
+                facts = {"by": "backfill", "why": ended.reason, "left": left}
+                self._ledger.judge(stream, lost, "closed", at, evidence=facts, missing=_count_missing(past, lost))
 
     def _prove(self, past: Past, lost: Lost) -> dict[str, Any]:
         if not past.pages:
@@ -158,6 +170,7 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -
     began = past.began
     numbers = [find_number(began.channel, row) for row in page]
     _cut_merged(past, page, numbers)
+    _cut_known(past, page, numbers)
     known, seen, taken = set(began.known), set[int](), []
     for row, number in zip(page, numbers, strict=True):
         is_wanted = number is not None and number not in known and number not in seen and _is_wanted(past, row, number)
@@ -195,6 +208,20 @@ def _cut_merged(past: Past, page: Sequence[PlainRow], numbers: Sequence[int | No
         first = numbers[at]
         assert first is not None
         past.left[i] = [part for piece in past.left[i] for part in _subtract(piece, first, span.high)]
+
+
+def _cut_known(past: Past, page: Sequence[PlainRow], numbers: Sequence[int | None]) -> None:
+    """End ranges before the row that is known by its text id."""
+    for i, span in enumerate(past.began.missing):
+        for row, number in zip(page, numbers, strict=True):
+            if span.until is not None and row[_TEXT] == span.until and number is not None:
+                past.left[i] = [part for piece in past.left[i] for part in _end(piece, number - 1)]
+
+
+def _end(span: Range, high: int) -> list[Range]:
+    if span.low is not None and span.low > high:
+        return []
+    return [Range(span.low, high if span.high is None else min(span.high, high))]
 
 
 def _span(past: Past, seen: set[int]) -> list[tuple[int, int]]:

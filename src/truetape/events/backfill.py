@@ -23,6 +23,11 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     high: int | None = None
     merged: float | None = None
     """The row after it may be several fills under the last one's number: their amount together."""
+    until: str | None = None
+    """Text id of the row after it, where its number is not known."""
+    from_us: int | None = None
+    """Exchange times of the rows around it, where they are known."""
+    to_us: int | None = None
 
     def holds(self, number: int) -> bool:
         """Tell whether a number is in it."""
@@ -38,6 +43,8 @@ class Lost(msgspec.Struct, frozen=True):
     reason: str
     ranges: tuple[int, ...] = ()
     """What of `Began.missing` lies in it, by place."""
+    evidence: str = ""
+    """What the ledger says of it; only for planning."""
 
 
 class Began(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ IDS_MAX = 5_000_000
 KNOWN_MAX = 50_000
 """Bars of one piece of work; longer pasts are asked for piece by piece."""
 INTERVALS_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+LEAD_US = 600_000_000
+"""So much earlier is asked for, that a row of before shows that the venue still tells of then."""
 DAY_US = 86_400_000_000
 
 _IDS = """
@@ -40,6 +42,9 @@ _AFTER = """
 _AFTER_TEXT = """
     select epoch_us(min(exchange_at)) as us from trade
     where venue = $venue and symbol = $symbol and epoch_us(received_at) >= $to_us"""
+_FIRST = """
+    select trade_id as id, epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
+    order by exchange_at, tape_offset, tape_row limit 1"""
 _BARS = """
     select distinct epoch_us(open_at) as number from candle
     where venue = $venue and symbol = $symbol and "interval" = $interval and epoch_us(open_at) between $low and $high
@@ -47,6 +52,13 @@ _BARS = """
 _CHARGES = """
     select distinct epoch_us(funding_at) as number from funding
     where venue = $venue and symbol = $symbol and is_settled and epoch_us(funding_at) between $low and $high"""
+
+
+class _Evidence(msgspec.Struct):
+    last_id: int | None = None
+    next_id: int | None = None
+    left: list[tuple[int, int]] | None = None
+    """What an earlier backfill did not get to."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -74,6 +86,8 @@ class Past:
         """Return the work that gaps need; gaps that need none are in it, too, to be proven whole."""
         if self._subject.channel != "trade":
             return [began for gap in gaps for began in self._plan_times(gap)]
+        if self._backfill.is_numbered_apart:
+            return self._plan_evidence(gaps)
         if self._backfill.identity == "step":
             return self._plan_steps(gaps)
         if self._backfill.identity == "text":
@@ -100,6 +114,36 @@ class Past:
         from_us = min(begins or [gap.from_us for gap in lost])
         to_us = max(finishes or [gap.to_us for gap in lost])
         return [self._begin(from_us, to_us, tuple(ranges), tuple(lost))]
+
+    def _plan_evidence(self, gaps: Sequence[Lost]) -> list[Began]:
+        """Rows do not bear the numbers: what is missing is what the ledger says, else what lies before the first row."""
+        told = {gap.gap_id: spans for gap in gaps if (spans := read_evidence(gap.evidence))}
+        ranges = list(dict.fromkeys(span for spans in told.values() for span in spans))
+        lost: list[Lost] = []
+        bare: list[Lost] = []
+        for gap in gaps:
+            if gap.gap_id not in told and self._is_first(gap):
+                bare.append(gap)
+                continue
+            near = [one for one in gaps if one.gap_id in told and _touch(one, gap)]
+            spans = told.get(gap.gap_id) or [span for one in near for span in told[one.gap_id]]
+            places = tuple(dict.fromkeys(ranges.index(span) for span in spans))
+            lost.append(msgspec.structs.replace(gap, ranges=places))
+        found = [self._plan_first(gap) for gap in bare]
+        if lost:
+            from_us, to_us = min(gap.from_us for gap in lost), max(gap.to_us for gap in lost)
+            found.append(self._begin(from_us, to_us, tuple(ranges), tuple(lost)))
+        return found
+
+    def _is_first(self, gap: Lost) -> bool:
+        return all(row["us"] is None for row in self._ask(_BEFORE, from_us=gap.from_us))
+
+    def _plan_first(self, gap: Lost) -> Began:
+        """Plan what lies before all rows; the answer tells the number of the first."""
+        first = (self._ask(_FIRST) or [{}])[0]
+        span = Range(until=first.get("id"), from_us=gap.from_us - LEAD_US, to_us=max(gap.to_us, first.get("us") or 0))
+        lost = msgspec.structs.replace(gap, ranges=(0,))
+        return self._begin(gap.from_us, gap.to_us, (span,), (lost,))
 
     # -- trades whose ids only grow --------------------------------------------------------------------------
 
@@ -144,6 +188,7 @@ class Past:
 
     def _begin(self, from_us: int, to_us: int, missing: tuple[Range, ...], gaps: tuple[Lost, ...]) -> Began:
         subject = self._subject
+        gaps = tuple(msgspec.structs.replace(gap, evidence="") for gap in gaps)
         return Began(
             market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol,
             identity=self._backfill.identity, from_us=from_us, to_us=to_us, missing=missing, gaps=gaps,
@@ -164,7 +209,7 @@ def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]
         return [Range()]
     begin_us, end_us = gap.from_us - SLACK_US, gap.to_us + SLACK_US
     found = [
-        Range(hole["low"], hole["high"])
+        Range(hole["low"], hole["high"], from_us=hole["us_before"], to_us=hole["us"])
         for hole in holes
         if (hole["us_before"] or 0) <= end_us and (hole["us"] or end_us) >= begin_us
     ]
@@ -173,6 +218,20 @@ def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]
     if ends["last_us"] + SLACK_US < gap.to_us:
         found.append(Range(ends["last"] + 1, None))
     return found
+
+
+def _touch(one: Lost, other: Lost) -> bool:
+    return one.from_us <= other.to_us + SLACK_US and other.from_us <= one.to_us + SLACK_US
+
+
+def read_evidence(text: str) -> list[Range]:
+    """Return the numbers that a gap's evidence says are missing."""
+    told = msgspec.json.decode(text or "{}", type=_Evidence)
+    if told.left is not None:
+        return [Range(low, high) for low, high in told.left]
+    if told.last_id is None or told.next_id is None or told.next_id <= told.last_id + 1:
+        return []
+    return [Range(told.last_id + 1, told.next_id - 1)]
 
 
 def read_interval(name: str) -> int:

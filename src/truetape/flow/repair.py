@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from truetape import clock
-from truetape.collect.backfill import Backfiller, Order, Result
+from truetape.collect.backfill import Backfiller, Order, Result, break_off
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
 from truetape.config import Settings, VenueSettings
@@ -25,6 +25,8 @@ from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
 from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import Backfill, Venue
 
+ASKABLE = frozenset({"trade", "candle", "funding"})
+"""Channels whose past venues tell; of the others, what was not heard is gone."""
 OnResult = Callable[[Result], None]
 
 
@@ -71,7 +73,7 @@ def repair_gaps(
     scope = scope or Scope()
     writer = _hold(settings)
     try:
-        lake = _deliver(settings)
+        lake = _settle(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
         states = ("closed", "unrecoverable") if again else ("closed",)
         wanted = {gap.gap_id for gap in gaps if gap.state in states}
@@ -109,7 +111,7 @@ def backfill(
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     writer = _hold(settings)
     try:
-        lake = _deliver(settings)
+        lake = _settle(settings, writer)
         before = _count(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         orders = [
@@ -172,6 +174,23 @@ def _deliver(settings: Settings) -> Lake:
     return Lake(path)
 
 
+def _settle(settings: Settings, writer: TapeWriter) -> Lake:
+    """Bring the lake up to the tape's end, and what an earlier run left unfinished to an end."""
+    lake = _deliver(settings)
+    if "connection" not in lake.versions():
+        return lake
+    left = lake.sql(
+        """
+        select venue, arg_max(feed, tape_offset) as feed from connection
+        where event in ('backfill_began', 'backfill_ended') group by venue
+        having arg_max(event, tape_offset) = 'backfill_began'"""
+    ).arrow()
+    if left.num_rows == 0:
+        return lake
+    break_off(writer, [(row["venue"], row["feed"]) for row in left.to_pylist()])
+    return _deliver(settings)
+
+
 def _run(
     settings: Settings,
     orders: dict[str, list[Order]],
@@ -209,7 +228,7 @@ def _plan_repairs(lake: Lake, gaps: Sequence[Gap]) -> dict[str, list[Order]]:
         if place is None:
             continue
         interval = _find_interval(lake, gap) if gap.channel == "candle" else ""
-        lost = Lost(gap.gap_id, to_us(gap.from_at), to_us(gap.to_at), gap.reason)
+        lost = Lost(gap.gap_id, to_us(gap.from_at), to_us(gap.to_at), gap.reason, evidence=gap.evidence)
         by_stream[Subject(gap.venue, place[0], gap.symbol, place[1], gap.channel, interval)].append(lost)
     orders: dict[str, list[Order]] = defaultdict(list)
     for subject, lost_all in by_stream.items():
@@ -222,6 +241,8 @@ def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
     try:
         found = find_backfill(venue, subject)
     except ConfigError:
+        if subject.channel in ASKABLE:
+            return []
         feed = next(feed.name for feed in venue.feeds if feed.market == subject.market)
         began = Began(
             market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol, identity="number",

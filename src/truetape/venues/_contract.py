@@ -313,6 +313,8 @@ class Backfill(msgspec.Struct, frozen=True):
     weight: int = 1
     allowance: tuple[int, float] | None = None
     """So much weight within so many seconds; null: as the venue's other requests."""
+    is_numbered_apart: bool = False
+    """The number is not the trade's id, so that only the ledger's evidence tells which are missing."""
     is_merged: bool = False
     """A row of the stream may be several of the history's, under the last one's number."""
 

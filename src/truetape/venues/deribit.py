@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from math import nan
 from operator import itemgetter
 from typing import Generic, Literal, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -19,6 +19,7 @@ from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument, name_future, name_option, name_perpetual, name_spot
 from truetape.events.number import Id, Millis, Real, Size
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Response, Scribe, Unit
+from truetape.venues import _deribit
 from truetape.venues._contract import Continuity, Feed, Limits, Listing, OnMessage, Rest, Venue
 
 T = TypeVar("T")
@@ -155,6 +156,25 @@ class _Listing(msgspec.Struct):
     result: list[_Listed]
 
 
+class _Told(msgspec.Struct):
+    trades: msgspec.Raw
+
+
+class _Bars(msgspec.Struct):
+    ticks: list[int]
+    open: list[Real]
+    high: list[Real]
+    low: list[Real]
+    close: list[Real]
+    volume: list[Real]
+    cost: list[Real]
+    status: str = "ok"
+
+
+class _Answer(msgspec.Struct, Generic[T]):
+    result: T
+
+
 class _Params(msgspec.Struct, Generic[T], gc=False):
     data: T
 
@@ -172,6 +192,9 @@ _PICTURE = msgspec.json.Decoder(_Frame[_Picture])
 _QUOTE = msgspec.json.Decoder(_Frame[_Quote])
 _TICKER = msgspec.json.Decoder(_Frame[_Ticker])
 _BAR = msgspec.json.Decoder(_Frame[_Bar])
+
+_TOLD = msgspec.json.Decoder(_Answer[_Told])
+_BARS = msgspec.json.Decoder(_Answer[_Bars])
 
 _HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
 _cut_level = itemgetter(1, 2)
@@ -465,11 +488,32 @@ class _Decoder:
         return _Link(self.scribe, feed, connection).listen()
 
     def respond(self, response: Response) -> bool:
-        """Take a listing of instruments."""
-        if not response.url.partition("?")[0].endswith("/public/get_instruments"):
-            raise DecodeError(f"nothing is known of the answer to {urlsplit(response.url).path}")
+        """Take a listing of instruments, or a part of the past."""
+        path = urlsplit(response.url).path
+        if path.endswith(("/get_last_trades_by_instrument", "/get_last_trades_by_instrument_and_time")):
+            link = _Link(self.scribe, response.feed, response.connection)
+            # Told as they are streamed, but for the envelope.
+            frame = b'{"params":{"data":' + bytes(_TOLD.decode(response.body).result.trades) + b"}}"
+            return _take_trades(link)(frame, response.received_ns, response.offset)
+        if path.endswith("/get_tradingview_chart_data"):
+            return self._read_bars(response)
+        if not path.endswith("/public/get_instruments"):
+            raise DecodeError(f"nothing is known of the answer to {path}")
         for instrument in read_listing(response.url, response.body):
             self.scribe.learn(instrument, response.received_ns, response.offset)
+        return True
+
+    def _read_bars(self, response: Response) -> bool:
+        bars = _BARS.decode(response.body).result
+        query = dict(parse_qsl(urlsplit(response.url).query))
+        interval = _INTERVALS.get(query.get("resolution", ""))
+        if interval is None:
+            raise DecodeError(f"resolution {query.get('resolution')!r} is not one of {', '.join(_INTERVALS)}", "url")
+        link = _Link(self.scribe, response.feed, response.connection)
+        head = (link.stream("candle", query["instrument_name"]), None, response.received_ns, response.offset, interval)
+        columns = (bars.ticks, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.cost)
+        for tick, *numbers in zip(*columns, strict=True):
+            self.scribe.plain("candle").append((*head, tick * 1000, *numbers, None, None, None))
         return True
 
 
@@ -629,4 +673,5 @@ VENUE = Venue(
     unsubscribe=unsubscribe,
     answer=answer,
     find_feed=find_feed,
+    backfills=_deribit.list_backfills(_MARKET, "public"),
 )  # fmt: skip

@@ -120,10 +120,12 @@ def describe_candle(spec: Spec, bar: Candle, is_final: bool) -> list[str]:
 
 
 def _list_trades(market: Market, query: Query) -> list[dict[str, object]]:
-    """Newest first; `after` is older than that id, as history-trades pages."""
+    """Newest first; `after` is older than that id, or than that time (`type=2`), as history-trades pages."""
     limit = query.number("limit", 100, 500)
     after = query.number("after", -1)
-    if after < 0:
+    if query.args.get("type") == "2" and after >= 0:
+        trades = market.trades_between(0, after * 1000)[-limit:]
+    elif after < 0:
         trades = market.recent(limit)
     else:
         trades = [t for t in market.trades(max(market.first_trade_id, after - limit), limit) if t.id < after]

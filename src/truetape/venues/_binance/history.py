@@ -36,7 +36,7 @@ class _Charge(msgspec.Struct):
 
 _decode_prints = msgspec.json.Decoder(list[_Print]).decode
 _decode_aggregates = msgspec.json.Decoder(list[_Aggregate]).decode
-_decode_bars = msgspec.json.Decoder(list[tuple[int, *tuple[Any, ...]]]).decode
+_decode_bars = msgspec.json.Decoder(list[list[Any]]).decode
 _decode_charges = msgspec.json.Decoder(list[_Charge]).decode
 
 
@@ -104,7 +104,7 @@ def _begin_bars(root: str, stretch: Stretch) -> str:
 
 def _follow_bars(stretch: Stretch, url: str, body: bytes) -> str | None:
     rows = _decode_bars(body)
-    return None if len(rows) < PAGE else ask(url, startTime=rows[-1][0] + 1)
+    return None if len(rows) < PAGE else ask(url, startTime=int(rows[-1][0]) + 1)
 
 
 def _begin_charges(root: str, stretch: Stretch) -> str:

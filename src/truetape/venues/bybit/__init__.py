@@ -16,6 +16,7 @@ from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Handler, Heartbeat, Limits, Listing, Rest, Venue
+from truetape.venues.bybit.history import list_backfills
 from truetape.venues.bybit.instrument import find_next_page, name_instrument, read_listing
 from truetape.venues.bybit.legacy import SPOT_V1, V2
 from truetape.venues.bybit.link import Link, Makers
@@ -166,5 +167,6 @@ VENUE = Venue(
     subscribe=_subscribe,
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
+    backfills=list_backfills(),
     find_next_page=find_next_page,
 )  # fmt: skip

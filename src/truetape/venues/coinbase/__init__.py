@@ -13,6 +13,7 @@ import msgspec
 from truetape.events.instrument import Instrument
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, Rest, Venue
 from truetape.venues.coinbase.decoder import CoinbaseDecoder
+from truetape.venues.coinbase.history import list_backfills
 from truetape.venues.coinbase.products import MARKETS, NAME, name_instrument, read_listing
 
 _TOPICS = {
@@ -118,6 +119,7 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
+    backfills=list_backfills(),
     group_topic=group_topic,
     default_markets=(MARKETS["advanced"],),
 )

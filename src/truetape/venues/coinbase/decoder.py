@@ -1,6 +1,7 @@
 """Tells Coinbase's messages apart and reads its REST answers."""
 
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from truetape.events.number import Id, Size
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import OnMessage
 from truetape.venues.coinbase import advanced, exchange
-from truetape.venues.coinbase.desk import Desk
+from truetape.venues.coinbase.desk import TAKER, Desk
 from truetape.venues.coinbase.products import read_listing
 from truetape.venues.coinbase.times import read_time
 
@@ -41,7 +42,23 @@ class _LastTrade(msgspec.Struct, gc=False):
     time: str
 
 
+class _Trade(msgspec.Struct, gc=False):
+    trade_id: Id
+    price: Size
+    size: Size
+    side: Literal["buy", "sell", "BUY", "SELL"]
+    time: str
+
+
+class _Told(msgspec.Struct):
+    trades: msgspec.Raw
+
+
+_BROKERAGE = "/api/v3/brokerage/market/products/"
+
 _decode_kind = Decoder(_Kind).decode
+_decode_trades = Decoder(list[_Trade], strict=False).decode
+_decode_told = Decoder(_Told).decode
 _decode_depth = Decoder(_Depth, strict=False).decode
 _decode_last_trade = Decoder(_LastTrade, strict=False).decode
 
@@ -104,7 +121,22 @@ class CoinbaseDecoder:
             return self._read_depth(response, path.split("/")[2].upper())
         if path.startswith("/products/") and path.endswith("/ticker"):
             return self._read_last_trade(response, path.split("/")[2].upper())
+        if path.startswith("/products/") and path.endswith("/trades"):
+            return self._read_trades(response, "exchange", path.split("/")[2].upper(), response.body)
+        if path.startswith(_BROKERAGE) and path.endswith("/ticker"):
+            told = bytes(_decode_told(response.body).trades)
+            return self._read_trades(response, "advanced", path.removeprefix(_BROKERAGE).split("/")[0].upper(), told)
         raise DecodeError(f"endpoint {path!r} has no rule (allowed: /products, /products/…/book, /products/…/ticker)")
+
+    def _read_trades(self, response: Response, feed: str, product: str, body: bytes) -> bool:
+        """Trades of the past: ids are the stream's, `side` is the maker's there, too."""
+        desk = Desk(self._scribe, feed, response.connection)
+        index, unit = desk.find("trade", product), desk.units[product]
+        for t in reversed(_decode_trades(body)):  # newest first
+            amount, contracts = (t.size, None) if unit is None else (t.size * unit.size, t.size)
+            head = (index, read_time(t.time), response.received_ns, response.offset, t.trade_id, None)
+            self._scribe.trades.append((*head, TAKER[t.side], t.price, amount, contracts, None))
+        return True
 
     def _learn(self, response: Response) -> bool:
         is_changed = False

@@ -19,6 +19,7 @@ from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues.okx.history import list_backfills
 from truetape.venues.okx.instrument import MARKET, name_instrument, read_listing
 from truetape.venues.okx.legacy import OldLink
 from truetape.venues.okx.link import Link, Makers
@@ -177,5 +178,6 @@ VENUE = Venue(
     subscribe=_subscribe,
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
+    backfills=list_backfills(),
     prove_book=_prove_book,
 )  # fmt: skip
