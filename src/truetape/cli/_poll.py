@@ -1,0 +1,110 @@
+"""What `truetape poll` shows, and how it runs against a fake service."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import click
+import msgspec
+
+from truetape import clock
+from truetape.cli._output import print_rows
+from truetape.collect.snapshot import Cycle
+from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings
+from truetape.errors import ConfigError
+from truetape.flow.poll import PollTotal, poll
+from truetape.lake import Lake
+from truetape.quality.snapshots_report import make_tables, write_snapshot_report
+from truetape.sim.server import SimServer
+
+FAULTS = (
+    "every 20 snapshot 5xx for 1 request; after 60 snapshot 5xx for 3 requests of */prices; "
+    "after 75 snapshot 429 retry-after 9 for 1 request"
+)
+"""One request in twenty fails, a snapshot is lost, and one answer asks for patience."""
+MARK = "poll --sim"
+BREATH_S = 0.25
+
+
+def print_cycle(cycle: Cycle) -> None:
+    """Print a turn as one JSON line."""
+    click.echo(msgspec.json.encode({"event": "cycle", **msgspec.to_builtins(cycle)}).decode())
+
+
+def simulate(folder: Path, cycles: int) -> tuple[Settings, PollTotal]:
+    """Poll the fake service in time that jumps from turn to turn; what an earlier run left in the folder is replaced."""
+    mark = folder / "made-by"
+    if folder.exists() and not (mark.is_file() and mark.read_text(encoding="utf-8") == MARK):
+        raise ConfigError(f"{folder} holds something else; give another folder with --to")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mark.write_text(MARK, encoding="utf-8")
+    click.echo(f"a fake service on loopback (faults: {FAULTS})")
+    with clock.step_virtual(clock.wall_ns() / 1e9):
+        return clock.run(_simulate(folder, cycles))
+
+
+async def _simulate(folder: Path, cycles: int) -> tuple[Settings, PollTotal]:
+    seen: list[Cycle] = []
+
+    def hear(cycle: Cycle) -> None:
+        seen.append(cycle)
+        print_cycle(cycle)
+
+    async with SimServer(venues=["snapshot"], faults=FAULTS) as server:
+        settings = Settings(
+            tape=str(folder / "tape"),
+            sinks=(f"lake:{folder / 'lake'}",),
+            snapshots={"fake": SnapshotSettings(url=f"{server.url}/snapshot")},
+            # Time jumps whenever nothing is to be done: what happens by the clock must happen rarely.
+            record=RecordSettings(
+                flush_interval_idle_ms=500, fsync_interval_ms=60_000, tick_seconds=240, stop_seconds=1e9,
+                segment_seconds=6 * 3600,
+            ),
+            deliver=DeliverSettings(commit_seconds=1e9),
+        )  # fmt: skip
+        breathing = asyncio.create_task(_breathe(seen))
+        try:
+            return settings, await poll(settings, cycles, hear)
+        finally:
+            breathing.cancel()
+
+
+async def _breathe(seen: list[Cycle]) -> None:
+    """Let time jump by little while the threads of the tape begin."""
+    while not seen:  # noqa: ASYNC110 - it is the sleeping that counts
+        await asyncio.sleep(BREATH_S)
+
+
+def summarize(settings: Settings, total: PollTotal) -> None:
+    """Print how the run went."""
+    rows = [
+        {
+            "service": one.service, "cycles": one.cycles, "snapshots": one.snapshots, "missed": one.missed,
+            "tracked now": one.tracked, "requests": one.requests.requests, "success": one.requests.success,
+            "failures": one.requests.failures, "rate limited": one.requests.rate_limited,
+            "success rate": _show_share(one.requests.success_rate),
+        }
+        for one in total.services
+    ]  # fmt: skip
+    print_rows(rows, as_json=False, title=f"This run, {total.seconds:,.0f} s")
+    click.echo(f"sealed {settings.tape}; delivered into {', '.join(settings.sinks)}")
+
+
+def print_analysis(lake: str, folder: Path, total: PollTotal) -> None:
+    """Print what the lake's snapshots tell, and write the report."""
+    requests = total.requests
+    facts = {"requests": f"{requests.requests:,}", "success rate": _show_share(requests.success_rate)}
+    survey, page = write_snapshot_report(Lake(lake), folder, "truetape: snapshots of prediction markets", facts=facts)
+    for title, _, rows in make_tables(survey):
+        print_rows(rows, as_json=False, title=title)
+    missing = survey.expected - survey.observed
+    click.echo(
+        f"completeness: {survey.observed:,} + {missing:,} missing = {survey.expected:,} expected; "
+        f"{survey.explained:,} explained by the ledger, {survey.unexplained:,} not; {survey.repeats:,} repeats"
+    )
+    click.echo(f"report: {page}, {page.with_suffix('.png')}")
+
+
+def _show_share(share: float | None) -> str:
+    return "n/a" if share is None else f"{100 * share:.1f} %"
