@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from coin_service import CoinService
 
+from truetape import clock
 from truetape.collect.errand import name_tape
 from truetape.config import CoinSettings, JobSettings, OpsSettings, Settings
 from truetape.errors import ConfigError, Fatal, Refused, Transient
@@ -158,6 +159,31 @@ def test_a_limit_in_the_body_is_waited_for(service: CoinService, tmp_path: Path)
     assert run("ohlc_daily", settings)["asked"] == 2
     assert time.monotonic() - began >= 1
     assert service.asked["/coins/bitcoin/ohlc"] == 2
+
+
+def test_the_limit_of_the_plan_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, DEMO_KEY)
+    coins = tuple(f"coin-{number:03d}" for number in range(10, 50))
+    with clock.compress(1_790_000_000, 60), CoinService(has_limits=True) as service:
+        settings = make_settings(tmp_path, service.url, ids=coins, calls_per_minute=30, parallel=8)
+        began = clock.monotonic_ns()
+        assert run("ohlc_daily", settings)["asked"] == 80
+        took_s = (clock.monotonic_ns() - began) / 1e9
+    assert 120 <= took_s < 600  # thirty at once, thirty after a minute, the rest after another
+    assert sum(service.asked.values()) == 80
+    assert read(settings, tmp_path, "select count(*) from error") == [(0,)]
+
+
+def test_two_instances_ask_once(service: CoinService, tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text(f"coins: {{ids: [bitcoin], url: '{service.url}'}}\n")
+    command = [sys.executable, "-m", "truetape.cli", "jobs", "run", "market_data"]
+    environ = {**os.environ, VARIABLE: DEMO_KEY}
+    both = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(service.asked.values()) == 3, said
+    assert any("asked 3" in text for text in said)
 
 
 def test_a_wrong_key_is_told_at_once(service: CoinService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ def command(tape: str | None, config_path: Path, as_json: bool) -> None:
     """Show the tape, whether somebody writes it, and how far each sink is behind."""
     import msgspec
 
-    from truetape.flow import read_status
+    from truetape.flow import list_tapes, read_status
 
     settings = read_settings(config_path)
-    status = read_status(tape or settings.tape, settings.sinks)
+    status = read_status(tape or list_tapes(settings.tape)[0], settings.sinks)
     if as_json:
         print_json(status)
         return
