@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from prediction_day import keep_calm
 
 from truetape import clock
 from truetape.collect.collector import collect
@@ -55,12 +56,6 @@ async def record(settings: Settings, until_s: float) -> None:
     finally:
         calm.cancel()
         writer.close()
-
-
-async def keep_calm() -> None:
-    """Hold virtual time back while threads begin and end, which take real time."""
-    while True:  # noqa: ASYNC110 - it is the sleeping that matters
-        await asyncio.sleep(0.001)
 
 
 def list_events(folder: Path) -> list[dict[str, Any]]:
