@@ -14,6 +14,7 @@ from truetape.config.environment import read_dot_env, read_environment
 from truetape.config.settings import Settings, SnapshotSettings, VenueSettings
 from truetape.errors import ConfigError
 
+_COINS_URL = "TRUETAPE_URL_COINGECKO"
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
 
 
@@ -62,7 +63,8 @@ def find_origins(path: Path, environ: Mapping[str, str] | None = None) -> Callab
         if name.startswith("TRUETAPE__"):
             written[name.removeprefix("TRUETAPE__").lower().replace("__", ".")] = place
         elif name.startswith("TRUETAPE_URL_"):
-            written[f"venues.{name.removeprefix('TRUETAPE_URL_').lower()}.url"] = place
+            section = "coins" if name == _COINS_URL else f"venues.{name.removeprefix('TRUETAPE_URL_').lower()}"
+            written[f"{section}.url"] = place
 
     def tell(key: str) -> str:
         parts = key.split(".")
@@ -152,7 +154,7 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise ConfigError(f"venues.{name}.url: {url!r} is not an http:// or https:// address")
             venues[name] = msgspec.structs.replace(venue, url=url.rstrip("/"))
-    url = environ.get("TRUETAPE_URL_COINGECKO", settings.coins.url)
+    url = environ.get(_COINS_URL, settings.coins.url)
     if url and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"coins.url: {url!r} is not an http:// or https:// address")
     coins = msgspec.structs.replace(settings.coins, url=url.rstrip("/"))
