@@ -182,7 +182,7 @@ async def test_what_failed_is_asked_again_and_a_recorder_is_never_disturbed(tmp_
 
 def check_bars(show: Show) -> None:
     """Candles are told apart by when they open."""
-    assert {gap.state for gap in show.list_gaps("candle")} == {"repaired"}
+    assert {gap.state for gap in show.list_gaps("candle")} == {"repaired"}, show.list_gaps("candle")
     query = """select open_at from candle where is_closed group by "interval", open_at having count(*) > 1"""
     assert show.lake.sql(query).arrow().to_pylist() == []
 

@@ -155,7 +155,10 @@ def list_stretches(began: Began) -> list[Stretch]:
 def _make_stretch(began: Began, span: Range) -> Stretch:
     from_us = began.from_us if span.from_us is None else span.from_us
     to_us = began.to_us if span.to_us is None else span.to_us
-    return Stretch(began.venue_symbol, from_us, to_us, span.low, span.high, began.interval)
+    # A range may be far wider than the time that is wanted of it.
+    low = span.low if span.since_us is None else None
+    high = span.high if span.before_us is None else None
+    return Stretch(began.venue_symbol, from_us, to_us, low, high, began.interval)
 
 
 def _cut(body: bytes) -> str:

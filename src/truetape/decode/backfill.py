@@ -160,9 +160,10 @@ def _is_void(past: Past, span: Range, ended: Ended) -> bool:
     is_before = span.high is not None and span.high < past.first
     is_after = span.low is not None and span.low > past.last
     if is_before:  # numbers before the first told: only its time can say that none of them was wanted
-        return span.low is None and past.oldest_us <= past.began.from_us
+        return span.since_us is not None and past.oldest_us <= span.since_us
     if is_after:
-        return past.began.channel != "trade" or (span.high is None and ended.status == "answered")
+        is_over = span.before_us is not None and (past.newest_us >= span.before_us or ended.status == "answered")
+        return is_over or past.began.channel != "trade"
     return False
 
 
@@ -186,13 +187,7 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -
 
 
 def _is_wanted(past: Past, row: PlainRow, number: int) -> bool:
-    for left in past.left:
-        for span in left:
-            if span.holds(number):
-                is_before = span.low is None and row[1] is not None and row[1] < past.began.from_us
-                is_after = span.high is None and row[1] is not None and row[1] > past.began.to_us
-                return not is_before and not is_after
-    return False
+    return any(span.holds(number, row[1]) for left in past.left for span in left)
 
 
 def _cut_merged(past: Past, page: Sequence[PlainRow], numbers: Sequence[int | None]) -> None:
@@ -221,7 +216,7 @@ def _cut_known(past: Past, page: Sequence[PlainRow], numbers: Sequence[int | Non
 def _end(span: Range, high: int) -> list[Range]:
     if span.low is not None and span.low > high:
         return []
-    return [Range(span.low, high if span.high is None else min(span.high, high))]
+    return [msgspec.structs.replace(span, high=high if span.high is None else min(span.high, high))]
 
 
 def _span(past: Past, seen: set[int]) -> list[tuple[int, int]]:
@@ -244,9 +239,9 @@ def _subtract(span: Range, low: int, high: int) -> list[Range]:
         return [span]
     parts = []
     if span.low is None or span.low < low:
-        parts.append(Range(span.low, low - 1))
+        parts.append(msgspec.structs.replace(span, high=low - 1))
     if span.high is None or span.high > high:
-        parts.append(Range(high + 1, span.high))
+        parts.append(msgspec.structs.replace(span, low=high + 1))
     return parts
 
 

@@ -28,10 +28,18 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     from_us: int | None = None
     """Exchange times of the rows around it, where they are known."""
     to_us: int | None = None
+    since_us: int | None = None
+    """Only what happened from then on is wanted; null: all of it."""
+    before_us: int | None = None
+    """Only what happened until then is wanted; null: all of it."""
 
-    def holds(self, number: int) -> bool:
-        """Tell whether a number is in it."""
-        return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
+    def holds(self, number: int, at_us: int | None) -> bool:
+        """Tell whether a number is in it, of something that happened then."""
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            return False
+        is_early = at_us is not None and self.since_us is not None and at_us < self.since_us
+        is_late = at_us is not None and self.before_us is not None and at_us > self.before_us
+        return not is_early and not is_late
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -12,6 +12,8 @@ from truetape.venues._contract import Backfill
 
 SLACK_US = 5_000_000
 """Between a moment at the venue and the same moment here."""
+WIDE_US = 3_600_000_000
+"""A hole that reaches so far beyond a gap is asked for by the gap's time, not as a whole."""
 IDS_MAX = 5_000_000
 """Ids missing at one place that are worth asking for."""
 KNOWN_MAX = 50_000
@@ -38,10 +40,12 @@ _BEFORE = """
     where venue = $venue and symbol = $symbol and epoch_us(received_at) <= $from_us"""
 _AFTER = """
     select try_cast(trade_id as bigint) as id, epoch_us(exchange_at) as us, amount from trade
-    where venue = $venue and symbol = $symbol and try_cast(trade_id as bigint) > coalesce($low, -1) order by 1 limit 1"""
+    where venue = $venue and symbol = $symbol and try_cast(trade_id as bigint) > coalesce($low, -1)
+        and epoch_us(exchange_at) >= $since_us order by 1 limit 1"""
 _AFTER_TEXT = """
     select epoch_us(min(exchange_at)) as us from trade
-    where venue = $venue and symbol = $symbol and epoch_us(received_at) >= $to_us"""
+    where venue = $venue and symbol = $symbol and epoch_us(received_at) >= $to_us
+        and epoch_us(exchange_at) >= $since_us"""
 _FIRST = """
     select trade_id as id, epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
     order by exchange_at, tape_offset, tape_row limit 1"""
@@ -109,11 +113,18 @@ class Past:
                     ranges.append(span)
                 places.append(ranges.index(span))
             lost.append(msgspec.structs.replace(gap, ranges=tuple(places)))
-        begins = [gap.from_us for gap in lost if any(ranges[i].low is None for i in gap.ranges)]
-        finishes = [gap.to_us for gap in lost if any(ranges[i].high is None for i in gap.ranges)]
-        from_us = min(begins or [gap.from_us for gap in lost])
-        to_us = max(finishes or [gap.to_us for gap in lost])
-        return [self._begin(from_us, to_us, tuple(ranges), tuple(lost))]
+        far = [gap for gap in lost if any(is_too_wide(ranges[i]) for i in gap.ranges)]
+        near = [gap for gap in lost if gap not in far]
+        return [self._begin_some(group, ranges) for group in (near, far) if group]
+
+    def _begin_some(self, gaps: Sequence[Lost], ranges: Sequence[Range]) -> Began:
+        """Put gaps into one piece of work, with the ranges that are theirs."""
+        used = sorted({i for gap in gaps for i in gap.ranges})
+        own = [msgspec.structs.replace(gap, ranges=tuple(used.index(i) for i in gap.ranges)) for gap in gaps]
+        from_us, to_us = min(gap.from_us for gap in gaps), max(gap.to_us for gap in gaps)
+        return self._begin(from_us, to_us, tuple(ranges[i] for i in used), tuple(own))
+
+    # -- trades whose numbers only the ledger tells ---------------------------------------------------------------
 
     def _plan_evidence(self, gaps: Sequence[Lost]) -> list[Began]:
         """Rows do not bear the numbers: what is missing is what the ledger says, else what lies before the first row."""
@@ -130,10 +141,7 @@ class Past:
             places = tuple(dict.fromkeys(ranges.index(span) for span in spans))
             lost.append(msgspec.structs.replace(gap, ranges=places))
         found = [self._plan_first(gap) for gap in bare]
-        if lost:
-            from_us, to_us = min(gap.from_us for gap in lost), max(gap.to_us for gap in lost)
-            found.append(self._begin(from_us, to_us, tuple(ranges), tuple(lost)))
-        return found
+        return [*found, self._begin_some(lost, ranges)] if lost else found
 
     def _is_first(self, gap: Lost) -> bool:
         return all(row["us"] is None for row in self._ask(_BEFORE, from_us=gap.from_us))
@@ -141,7 +149,10 @@ class Past:
     def _plan_first(self, gap: Lost) -> Began:
         """Plan what lies before all rows; the answer tells the number of the first."""
         first = (self._ask(_FIRST) or [{}])[0]
-        span = Range(until=first.get("id"), from_us=gap.from_us - LEAD_US, to_us=max(gap.to_us, first.get("us") or 0))
+        end_us = max(gap.to_us, first.get("us") or 0)
+        span = Range(
+            until=first.get("id"), from_us=gap.from_us - LEAD_US, to_us=end_us, since_us=gap.from_us, before_us=end_us
+        )
         lost = msgspec.structs.replace(gap, ranges=(0,))
         return self._begin(gap.from_us, gap.to_us, (span,), (lost,))
 
@@ -149,25 +160,23 @@ class Past:
 
     def _plan_numbers(self, gaps: Sequence[Lost]) -> list[Began]:
         clusters: dict[Range, list[Lost]] = {}
-        times: dict[Range, tuple[int | None, int | None]] = {}
         for gap in gaps:
             before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0]
-            after = (self._ask(_AFTER, low=before.get("id")) or [{}])[0]
-            low, high = before.get("id"), after.get("id")
+            low, us_before = before.get("id"), before.get("us")
+            after = (self._ask(_AFTER, low=low, since_us=us_before or gap.from_us) or [{}])[0]
+            high, us_after = after.get("id"), after.get("us")
+            hole = {
+                "low": None if low is None else low + 1, "high": None if high is None else high - 1,
+                "us_before": us_before, "us": us_after,
+            }  # fmt: skip
             merged = after.get("amount") if self._backfill.is_merged else None
-            span = Range(None if low is None else low + 1, None if high is None else high - 1, merged)
+            span = msgspec.structs.replace(_fit(gap, hole), merged=merged)
             clusters.setdefault(span, []).append(msgspec.structs.replace(gap, ranges=(0,)))
-            times[span] = before.get("us"), after.get("us")
-        found = []
-        for span, lost in clusters.items():
-            from_us = times[span][0] or min(gap.from_us for gap in lost)
-            to_us = times[span][1] or max(gap.to_us for gap in lost)
-            found.append(self._begin(from_us, to_us, (span,), tuple(lost)))
-        return found
+        return [self._begin_some(lost, [span]) for span, lost in clusters.items()]
 
     def _plan_text(self, gap: Lost) -> Began:
         before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0].get("us")
-        after = (self._ask(_AFTER_TEXT, to_us=gap.to_us) or [{}])[0].get("us")
+        after = (self._ask(_AFTER_TEXT, to_us=gap.to_us, since_us=before or gap.from_us) or [{}])[0].get("us")
         return self._begin(before or gap.from_us, after or gap.to_us, (), (gap,))
 
     # -- rows that are about a time ---------------------------------------------------------------------------
@@ -206,18 +215,37 @@ class Past:
 def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]) -> list[Range]:
     """Return which ids are missing in a gap: holes around its time, and what lies before all rows or after them."""
     if ends.get("first") is None:
-        return [Range()]
+        return [Range(since_us=gap.from_us, before_us=gap.to_us)]
     begin_us, end_us = gap.from_us - SLACK_US, gap.to_us + SLACK_US
     found = [
-        Range(hole["low"], hole["high"], from_us=hole["us_before"], to_us=hole["us"])
-        for hole in holes
-        if (hole["us_before"] or 0) <= end_us and (hole["us"] or end_us) >= begin_us
+        _fit(gap, hole) for hole in holes if (hole["us_before"] or 0) <= end_us and (hole["us"] or end_us) >= begin_us
     ]
     if ends["first_us"] > gap.from_us:
-        found.append(Range(None, ends["first"] - 1))
+        found.append(_fit(gap, {"low": None, "high": ends["first"] - 1, "us_before": None, "us": ends["first_us"]}))
     if ends["last_us"] + SLACK_US < gap.to_us:
-        found.append(Range(ends["last"] + 1, None))
+        found.append(_fit(gap, {"low": ends["last"] + 1, "high": None, "us_before": ends["last_us"], "us": None}))
     return found
+
+
+def _fit(gap: Lost, hole: dict[str, Any]) -> Range:
+    """Return a hole, cut to the time of the gap where it is far wider or has no end."""
+    before_us, after_us = hole["us_before"], hole["us"]
+    is_wide_before = before_us is None or before_us < gap.from_us - WIDE_US
+    is_wide_after = after_us is None or after_us > gap.to_us + WIDE_US
+    return Range(
+        hole["low"],
+        hole["high"],
+        from_us=gap.from_us if is_wide_before else before_us,
+        to_us=gap.to_us if is_wide_after else after_us,
+        since_us=gap.from_us if is_wide_before else None,
+        before_us=gap.to_us if is_wide_after else None,
+    )
+
+
+def is_too_wide(span: Range) -> bool:
+    """Tell holes that come of ids that started over."""
+    is_bounded = span.since_us is None and span.before_us is None and span.low is not None and span.high is not None
+    return is_bounded and (span.high or 0) - (span.low or 0) >= IDS_MAX
 
 
 def _touch(one: Lost, other: Lost) -> bool:

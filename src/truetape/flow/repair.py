@@ -17,7 +17,7 @@ from truetape.collect.key import load_key
 from truetape.config import Settings, VenueSettings
 from truetape.errors import ConfigError, DecodeError
 from truetape.events.backfill import Began, Lost
-from truetape.flow.loss import IDS_MAX, Past, Subject, to_us
+from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, to_us
 from truetape.flow.view import deliver
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
@@ -253,14 +253,14 @@ def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
 
 
 def _limit(order: Order, venue: Venue) -> Order:
-    """Refuse to ask for more than is sensible: such holes come of ids that started over."""
-    spans = order.began.missing if order.began.identity == "step" else ()
-    width = max((s.high - s.low for s in spans if s.low is not None and s.high is not None), default=0)
-    if width < IDS_MAX:
+    """Refuse to ask for more than is sensible."""
+    is_counted = order.backfill is not None and order.backfill.identity == "step"
+    if not is_counted or not any(is_too_wide(span) for span in order.began.missing):
         return order
-    assert order.backfill is not None
-    reason = f"{width + 1:,} ids are missing at one place, more than {IDS_MAX:,} are not asked for"
-    return Order(order.began, None, order.backfill.feed, reason)
+    reason = f"more than {IDS_MAX:,} ids are missing at one place: {venue.title} may have begun to count anew"
+    return msgspec.structs.replace(
+        order, backfill=None, feed=order.backfill.feed if order.backfill else "", reason=reason
+    )
 
 
 def _list_streams(lake: Lake, venue: str) -> list[dict[str, Any]]:
