@@ -7,7 +7,7 @@ import pytest
 from truetape.config import Settings
 from truetape.errors import TapeError
 from truetape.flow import deliver, deliver_all, deliver_jobs, list_tapes, verify, verify_all
-from truetape.flow.beside import name_sink
+from truetape.sinks import name_beside
 from truetape.tape import FrameKind, Source, open_writer
 
 START_NS = 1_767_225_600 * 10**9
@@ -70,7 +70,10 @@ def test_either_tape_may_be_missing(settings: Settings, tmp_path: Path) -> None:
     assert count(verify_all(settings)) == {"lake": 2, "rows-jobs.db": 2, "out-jobs": 2}
 
 
-def test_sinks_of_jobs_are_named_after_the_others() -> None:
-    assert name_sink("lake:data/lake") == "lake:data/lake"
-    assert name_sink("csv:out?gzip=true") == "csv:out-jobs?gzip=true"
-    assert name_sink("sqlite:/a/rows.sqlite") == "sqlite:/a/rows-jobs.sqlite"
+@pytest.mark.parametrize(
+    ("spec", "beside"),
+    [("lake:data/lake", "lake:data/lake"), ("csv:out?gzip=true", "csv:out-jobs?gzip=true"), ("memory:", "memory:"),
+     ("sqlite:/a/rows.sqlite", "sqlite:/a/rows-jobs.sqlite")],
+)  # fmt: skip
+def test_another_tape_goes_into_the_same_lake_and_into_files_of_its_own(spec: str, beside: str) -> None:
+    assert name_beside(spec, "-jobs") == beside

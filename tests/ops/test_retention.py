@@ -9,7 +9,7 @@ from hourly_trades import DAY_NS, START_NS, write_trades
 from truetape import clock
 from truetape.config import RetentionSettings, Settings
 from truetape.errors import ConfigError, TapeError
-from truetape.flow import deliver, replay, verify
+from truetape.flow import deliver, deliver_jobs, replay, verify, verify_all
 from truetape.lake import Lake
 from truetape.ops import prune
 from truetape.tape import FrameKind, Source, TapeSettings, find_folder, list_sealed, open_writer, verify_tape
@@ -151,3 +151,18 @@ def test_a_crash_while_pruning_loses_nothing(settings: Settings) -> None:
         assert prune(with_rules(settings, tape_days=10)).segments == 3
     assert len(list_sealed(folder)) == 3
     assert verify(settings.tape, settings.sinks[0]).balanced
+
+
+def test_the_tape_of_jobs_is_pruned_by_the_same_rules(settings: Settings) -> None:
+    jobs = f"{settings.tape}-jobs"
+    write_trades(Path(jobs), 0, 600)
+    rules = with_rules(settings, tape_days=10)
+    with clock.compress(NOW_S, 1):
+        assert "stands at offset 0" in prune(rules, dry_run=True).kept
+        deliver_jobs(settings)
+        assert prune(rules, dry_run=True).segments == 6
+        assert prune(rules).segments == 6
+        assert prune(rules).segments == 0
+    for tape in (settings.tape, jobs):
+        assert len(list_sealed(find_folder(tape))) == 3
+    assert all(verdict.balanced for verdict in verify_all(settings).values())

@@ -1,12 +1,10 @@
 """The tape of jobs beside a recorder's: delivered into the same lake, and into files of its own where a sink takes one tape."""
 
-from pathlib import PurePath
-
 from truetape.collect.errand import SUFFIX, name_tape
 from truetape.config import Settings
 from truetape.flow.proof import Verdict, verify
 from truetape.flow.view import Progress, deliver
-from truetape.sinks import split_spec
+from truetape.sinks import name_beside, split_spec
 from truetape.tape import has_tape
 
 
@@ -27,7 +25,7 @@ def deliver_jobs(settings: Settings) -> list[Progress]:
     tape = name_tape(settings.tape)
     if not has_tape(tape):
         return []
-    return deliver(tape, tuple(name_sink(spec) for spec in settings.sinks), settings.deliver)
+    return deliver(tape, tuple(name_beside(spec, SUFFIX) for spec in settings.sinks), settings.deliver)
 
 
 def verify_all(settings: Settings) -> dict[str, Verdict]:
@@ -39,16 +37,6 @@ def verify_all(settings: Settings) -> dict[str, Verdict]:
             verdicts[spec] = verify(tape, spec, beside=beside)
             continue
         for one in (tape, *beside):
-            own = spec if one == settings.tape else name_sink(spec)
+            own = spec if one == settings.tape else name_beside(spec, SUFFIX)
             verdicts[own] = verify(one, own)
     return verdicts
-
-
-def name_sink(spec: str) -> str:
-    """Name the sink of the jobs' rows: a lake takes many tapes, a folder of CSV or a database only one."""
-    name, place = split_spec(spec)
-    if name == "lake":
-        return spec
-    path, mark, options = place.partition("?")
-    own = PurePath(path)
-    return f"{name}:{own.with_name(own.stem + SUFFIX + own.suffix)}{mark}{options}"

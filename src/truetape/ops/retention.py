@@ -11,14 +11,15 @@ from pathlib import Path
 import msgspec
 
 from truetape import clock
+from truetape.collect.errand import SUFFIX, name_tape
 from truetape.config import RetentionSettings, Settings
 from truetape.decode.engine import Engine
 from truetape.errors import ConfigError, TapeError
 from truetape.events.schema import KINDS
 from truetape.lake import drop_days
 from truetape.ops.place import list_lakes
-from truetape.sinks import open_sink, split_spec
-from truetape.tape import SegmentInfo, find_folder, list_sealed, open_reader
+from truetape.sinks import name_beside, open_sink, split_spec
+from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed, open_reader
 from truetape.tape.folder import segment_path
 from truetape.tape.pruning import prune_segments
 
@@ -41,13 +42,22 @@ def prune(settings: Settings, *, dry_run: bool = False) -> PruneReport:
     rules = settings.retention
     _check_tables(rules)
     now_ns = clock.wall_ns()
-    segments, kept = _choose_segments(settings, now_ns)
-    size = sum(info.bytes for info in segments)
-    if dry_run:
-        return PruneReport(len(segments), size, {}, kept)
-    if segments:
-        _prune_tape(settings, segments)
-    return PruneReport(len(segments), size, _prune_tables(settings, now_ns), kept)
+    segments, size, kept = 0, 0, ""
+    for part in _list_parts(settings):
+        chosen, holds = _choose_segments(part, now_ns)
+        segments += len(chosen)
+        size += sum(info.bytes for info in chosen)
+        kept = kept or holds
+        if chosen and not dry_run:
+            _prune_tape(part, chosen)
+    return PruneReport(segments, size, {} if dry_run else _prune_tables(settings, now_ns), kept)
+
+
+def _list_parts(settings: Settings) -> list[Settings]:
+    """Return settings for the recorder's tape and for that of jobs, as far as there are such."""
+    sinks = tuple(name_beside(spec, SUFFIX) for spec in settings.sinks)
+    beside = msgspec.structs.replace(settings, tape=name_tape(settings.tape), sinks=sinks)
+    return [part for part in (settings, beside) if has_tape(part.tape)] or [settings]
 
 
 def _check_tables(rules: RetentionSettings) -> None:

@@ -6,13 +6,14 @@ A sink module has `connect(location, options, tape_id, step)` and `EXAMPLES`, th
 import importlib
 import pkgutil
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
 from truetape.errors import ConfigError
 from truetape.sinks._contract import Sink, Step, ignore_step
 
-__all__ = ["Sink", "list_examples", "list_sinks", "open_sink", "split_spec"]
+__all__ = ["Sink", "list_examples", "list_sinks", "name_beside", "open_sink", "split_spec"]
 
 
 def list_sinks() -> list[str]:
@@ -46,6 +47,16 @@ def split_spec(spec: str) -> tuple[str, str]:
     if not separator:
         raise ConfigError(f"sink {spec!r}: write it as one of {', '.join(_load(name).EXAMPLES)}")
     return name, rest
+
+
+def name_beside(spec: str, suffix: str) -> str:
+    """Name the sink that takes another tape's rows: a lake takes many tapes, a folder of CSV or a database only one."""
+    name, place = split_spec(spec)
+    path, mark, options = place.partition("?")
+    own = PurePath(path)
+    if name == "lake" or not own.name:
+        return spec
+    return f"{name}:{own.with_name(own.stem + suffix + own.suffix)}{mark}{options}"
 
 
 def _load(name: str) -> Any:
