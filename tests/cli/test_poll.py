@@ -1,11 +1,16 @@
 """`truetape poll`: the demonstration without a file, and what is refused."""
 
 import json
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import Run, spawn
+
+from truetape.lake import Lake
+from truetape.quality.snapshots import survey_snapshots
 
 
 def test_the_demonstration_adds_up(truetape: Run, tmp_path: Path) -> None:
@@ -46,3 +51,34 @@ def test_a_folder_of_somebody_else_is_left_alone(refused: Callable[..., str], tm
     (tmp_path / "report/sim/mine").touch()
     assert "holds something else" in refused("poll", "--sim")
     assert (tmp_path / "report/sim/mine").exists()
+
+
+def test_a_kill_and_a_signal(truetape: Run, tmp_path: Path) -> None:
+    """In true time: killed without warning, begun anew, stopped by Ctrl-C; no turn has a snapshot twice."""
+    sim = spawn("sim", "--venue", "snapshot", "--port", "0")
+    try:
+        assert sim.stdout is not None
+        found = re.search(r"http://\S+?:\d+", sim.stdout.readline())
+        assert found is not None
+        service = f"{{url: {found[0]}/snapshot, interval_seconds: 2, requests_per_minute_max: 10000, filters: {{markets_max: 5}}}}"
+        (tmp_path / "truetape.yaml").write_text(f"record: {{fsync_interval_ms: 20}}\nsnapshots: {{fake: {service}}}\n")
+        first = spawn("poll", cwd=tmp_path)
+        assert first.stdout is not None
+        told = [json.loads(first.stdout.readline()) for _ in range(2)]
+        first.kill()
+        first.communicate()
+        second = spawn("poll", cwd=tmp_path)
+        assert second.stdout is not None
+        told += [json.loads(second.stdout.readline()) for _ in range(2)]
+        second.send_signal(signal.SIGINT)
+        said, complaints = second.communicate(timeout=30)
+        assert (second.returncode, complaints) == (0, "")
+        assert "This run" in said
+    finally:
+        sim.terminate()
+        sim.communicate()
+    assert {cycle["service"] for cycle in told} == {"fake"}
+    survey = survey_snapshots(Lake(tmp_path / "data/lake"))
+    assert (survey.unexplained, survey.repeats) == (0, 0)
+    assert survey.observed >= 15
+    assert survey.observed + survey.explained == survey.expected

@@ -1,7 +1,7 @@
 """What is asked for on a schedule: every turn is taken in its time or declared missed, whatever the venue does."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -244,9 +244,10 @@ class Schedule:
                 turn += missed
                 self.miss_turns(Fault("silence", f"the turn before took {1 + late:.1f} intervals"), missed)
 
-    def miss_turns(self, fault: Fault, count: int) -> None:
-        """Declare turns that were not taken."""
-        self._miss(list(self.streams), fault, count)
+    def miss_turns(self, fault: Fault, count: int, answered: Collection[str] = ()) -> None:
+        """Declare turns that were not taken, or cut short when some had been answered (the venue's names of them)."""
+        missed = [told for told in self.streams if told.venue_symbol not in answered]
+        self._miss(missed, fault, count)
         self._fail("late")
 
     async def take_turn(self) -> None:

@@ -33,8 +33,9 @@ GONE_TURNS = 3
 OVER_MAX = 200
 """Markets remembered that were let go of."""
 GONE_STATUSES = (404, 410)
-SLOT_MARGIN_S = 0.5
-"""A turn ends so long before the next one is due."""
+MARGIN_S_MAX = 0.5
+"""A turn ends so long before the next one is due, or this share of the interval."""
+MARGIN_SHARE = 0.05
 WAIT_MAX_S = 3600.0
 """Longest sleep at a time: the clock may be set."""
 
@@ -121,6 +122,8 @@ class Service:
         self._end_ns = 0
         self._reason = ""
         self._snapshots = self._missed = 0
+        self._had: set[str] = set()
+        """Markets that were answered in this turn."""
         self._is_asking = False
         self._is_listed = False
         self._listed: dict[str, Market] = {}
@@ -149,11 +152,17 @@ class Service:
 
     async def _take_cycle(self, due_us: int, next_us: int) -> Cycle:
         began_ns = clock.monotonic_ns()
-        self._due_us, self._end_ns = due_us, next_us * 1000 - int(SLOT_MARGIN_S * 1e9)
+        margin_s = min(MARGIN_S_MAX, MARGIN_SHARE * self.settings.interval_seconds)
+        self._due_us, self._end_ns = due_us, next_us * 1000 - int(margin_s * 1e9)
         self._tally, self._reason = Tally(), ""
         self._snapshots = self._missed = 0
-        await self._update_markets()
-        await self._schedule.take_turn()
+        self._had.clear()
+        try:
+            await self._update_markets()
+            await self._schedule.take_turn()
+        except asyncio.CancelledError:
+            self._schedule.miss_turns(Fault("not_started", "stopped in the middle of a turn"), 1, self._had)
+            raise
         wanted = self._snapshots + self._missed
         self._let_go()
         self.cycles += 1
@@ -252,6 +261,7 @@ class Service:
             self._missed += 1
             return fault
         self._snapshots += 1
+        self._had.add(market.id)
         if not market.has_history and self.form.paths.get("history"):
             await self._guard(lambda: self._take_history(market))  # if it fails, the next turn asks again
         return None
