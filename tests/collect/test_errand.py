@@ -77,7 +77,7 @@ async def test_what_is_judged_bad_is_a_failure_and_a_limit_is_waited_for(service
         RateLimited("a", 0),
         RateLimited("b", 0),
     ]
-    chosen = make_service(service.url, judge=lambda reply: faults.pop(0), parallel=1)
+    chosen = make_service(service.url, judge=lambda ask, reply: faults.pop(0), parallel=1)
 
     async def work(errands: Errands) -> list[Failure]:
         return await errands.run(COINS, lambda errand, reply: None)

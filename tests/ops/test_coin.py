@@ -140,6 +140,21 @@ def test_what_fails_is_told_and_only_that_is_asked_again(service: CoinService, t
     assert read(settings, tmp_path, "select status, message from error") == [(500, "Internal Server Error")]
 
 
+@pytest.mark.parametrize("body", [b'[{"id":"bitcoin"', b'[{"id":"bitcoin"}]', b'{"coins":[]}', b"<html>", b'{"a'])
+def test_an_answer_of_another_form_is_told_quarantined_and_asked_again(
+    service: CoinService, tmp_path: Path, body: bytes
+) -> None:
+    settings = make_settings(tmp_path, service.url)
+    service.instead["/coins/markets"] = [Reply(body)]
+    with pytest.raises(
+        Transient, match=r"ranks/usd/1: CoinGecko's answer does not read, it is on the tape: .*/coins/mark"
+    ):
+        run("market_data", settings)
+    assert read(settings, tmp_path, "select count(*) from quarantine") == [(1,)]
+    assert run("market_data", settings)["asked"] >= 1
+    assert read(settings, tmp_path, "select count(*) > 200 from coin") == [(True,)]
+
+
 def test_a_coin_that_is_not_there_does_not_keep_the_others_back(service: CoinService, tmp_path: Path) -> None:
     settings = make_settings(tmp_path, service.url, ids=("nothing", "bitcoin"))
     with pytest.raises(

@@ -59,7 +59,7 @@ class Service(msgspec.Struct, frozen=True):
     """Server that stands for it; empty: its own."""
     calls_per_minute: int
     parallel: int
-    judge: Callable[[Reply], TruetapeError | None] = lambda reply: None
+    judge: Callable[[Ask, Reply], TruetapeError | None] = lambda ask, reply: None
     """What is wrong with an answer; Refused ends all errands."""
     options: HttpOptions = HttpOptions()
 
@@ -100,7 +100,7 @@ class Errands:
         """Ask until there is an answer worth keeping; one that says to slow down in its body is waited for, too."""
         for attempt in range(1, self._service.options.attempts_max + 1):
             reply = await self._http.fetch(ask)
-            fault = self._service.judge(reply)
+            fault = self._service.judge(ask, reply)
             if fault is None:
                 return reply
             if not isinstance(fault, RateLimited) or attempt == self._service.options.attempts_max:

@@ -12,9 +12,10 @@ from truetape.collect.errand import Errand, Errands, Failure, Service, name_tape
 from truetape.collect.http import Reply
 from truetape.collect.key import Key
 from truetape.config import CoinSettings, Settings, load_keys, name_key
-from truetape.errors import ConfigError, Fatal, RateLimited, Refused, Transient, TruetapeError
+from truetape.errors import ConfigError, DecodeError, Fatal, RateLimited, Refused, Transient, TruetapeError
 from truetape.ops.job import Context
 from truetape.venues import coingecko, load_venue
+from truetape.venues._contract import Ask
 
 Interval = Literal["hourly", "daily"]
 
@@ -124,11 +125,11 @@ def choose_plan() -> tuple[coingecko.Plan, Key]:
     raise ConfigError(f"coins: no key: set {demo} or {pro} in the environment or .env (get one at {origin})")
 
 
-def judge(reply: Reply) -> TruetapeError | None:
+def judge(ask: Ask, reply: Reply) -> TruetapeError | None:
     """Return what is wrong with an answer, whatever its status says."""
     complaint = coingecko.find_complaint(reply.body)
     if complaint is None:
-        return None if reply.status == 200 else Transient(f"CoinGecko answered {reply.status}")
+        return _check_form(ask, reply) if reply.status == 200 else Transient(f"CoinGecko answered {reply.status}")
     text = f"CoinGecko: {complaint.text or 'an error'} ({complaint.code or reply.status})"
     if complaint.is_about_key:
         names = " and ".join(name_key(coingecko.NAME, name) for name in coingecko.PLANS)
@@ -136,6 +137,14 @@ def judge(reply: Reply) -> TruetapeError | None:
     if complaint.code == 429:  # such an answer has status 200: others are waited for already
         return RateLimited(text, coingecko.PAUSE_S)
     return Fatal(text) if 400 <= reply.status < 500 else Transient(text)
+
+
+def _check_form(ask: Ask, reply: Reply) -> TruetapeError | None:
+    try:
+        coingecko.check_answer(ask.url, reply.body)
+    except DecodeError as error:
+        return Transient(f"CoinGecko's answer does not read, it is on the tape: {error}")
+    return None
 
 
 async def _fetch_market_data(course: Course, errands: Errands) -> None:

@@ -149,8 +149,8 @@ def find_complaint(body: bytes) -> Complaint | None:
         return None
     try:
         outer = _read_outer(body)
-    except msgspec.ValidationError:
-        return None  # the fields mean something else there; who reads it will say so
+    except msgspec.DecodeError:
+        return None  # not JSON, or the fields mean something else there: who reads it will say so
     if isinstance(outer.error, str):
         return Complaint(outer.status if isinstance(outer.status, int) else None, outer.error)
     status = outer.error.status if outer.error is not None else outer.status
@@ -220,12 +220,28 @@ _read_bars = msgspec.json.Decoder(list[tuple[int, float, float, float, float]]).
 _read_chart = msgspec.json.Decoder(_Chart).decode
 
 
+def check_answer(url: str, body: bytes) -> None:
+    """Raise DecodeError when an answer is not of the form that its address has."""
+    match _read_address(url).path:
+        case ("coins", "list"):
+            read: Callable[[bytes], object] = _read_list
+        case ("coins", "markets"):
+            read = _read_ranks
+        case ("global",):
+            read = _read_total
+        case (_, _, "ohlc"):
+            read = _read_bars
+        case _:
+            read = _read_chart
+    try:
+        read(body)
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"{urlsplit(url).path}: {error}") from error
+
+
 def list_ids(body: bytes) -> list[str]:
     """Return the coins of an answer about ranks, in its order."""
-    try:
-        return [coin.id for coin in _read_ranks(body)]
-    except msgspec.DecodeError as error:
-        raise DecodeError(f"ranks: {error}") from error
+    return [coin.id for coin in _read_ranks(body)]
 
 
 class _Asked(msgspec.Struct, frozen=True):
