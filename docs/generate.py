@@ -301,6 +301,9 @@ def _write_venue(venue: Venue) -> str:
         if feed.dates[1] is None
     ]  # fmt: skip
     rules = [_write_rule(rule) for rule in venue.continuity]
+    if not feeds:  # asked by jobs
+        module = importlib.import_module(f"truetape.venues.{venue.name}")
+        return "\n\n".join([f"## {venue.name}", read_first_line(module), _write_rest(venue)])
     parts = [
         f"## {venue.name}",
         read_first_line(importlib.import_module(f"truetape.venues.{venue.name}")),
@@ -342,7 +345,7 @@ def _write_rule(rule: Continuity) -> tuple[str, ...]:
 
 
 def _write_rest(venue: Venue) -> str:
-    lines = [f"Listings: {codes(listing.url for listing in venue.listings)}."]
+    lines = [f"Listings: {codes(listing.url for listing in venue.listings)}."] if venue.listings else []
     lines.append(f"At most {venue.rest.weight_per_minute_max} request weight a minute.")
     if venue.prove_book is not None:
         lines.append("Book checksums are verified.")
