@@ -3,7 +3,9 @@
 import json
 import re
 import signal
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,38 @@ def test_a_kill_and_a_signal(truetape: Run, tmp_path: Path) -> None:
     assert (survey.unexplained, survey.repeats) == (0, 0)
     assert survey.observed >= 15
     assert survey.observed + survey.explained == survey.expected
+
+
+def test_a_changed_format_is_quarantined_and_told(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        thread = threading.Thread(target=hook.serve_forever)
+        thread.start()
+        sim = spawn("sim", "--venue", "snapshot", "--port", "0")
+        try:
+            assert sim.stdout is not None
+            found = re.search(r"http://\S+?:\d+", sim.stdout.readline())
+            assert found is not None
+            service = f"{{url: {found[0]}/snapshot, fields: {{prices: quotes}}, filters: {{markets_max: 3}}}}"
+            (tmp_path / "truetape.yaml").write_text(f"snapshots: {{fake: {service}}}\n")
+            variables = {"TRUETAPE_ALERT_URLS": f"json://127.0.0.1:{hook.server_port}/hook"}
+            done = spawn("poll", "--cycles", "1", cwd=tmp_path, env=variables)
+            _, complaints = done.communicate(timeout=60)
+        finally:
+            sim.terminate()
+            sim.communicate()
+            hook.shutdown()
+            thread.join()
+    assert (done.returncode, complaints) == (0, "")
+    assert json.loads(heard[0])["message"] == "snapshots.fake: snapshots are missed (decode)"
+    assert len(Lake(tmp_path / "data/lake").sql("from quarantine").arrow()) == 3

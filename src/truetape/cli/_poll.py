@@ -10,10 +10,14 @@ import msgspec
 from truetape import clock
 from truetape.cli._output import print_rows
 from truetape.collect.snapshot import Cycle
-from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings
+from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls
 from truetape.errors import ConfigError
 from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake
+from truetape.ops.alert import Message
+from truetape.ops.letter import Postman
+from truetape.ops.vital import Vitals
+from truetape.ops.watch import add_surroundings, keep_watch
 from truetape.quality.snapshots_report import make_tables, write_snapshot_report
 from truetape.sim.server import SimServer
 
@@ -74,6 +78,63 @@ async def _breathe(seen: list[Cycle]) -> None:
     """Let time jump by little while the threads of the tape begin."""
     while not seen:  # noqa: ASYNC110 - it is the sleeping that counts
         await asyncio.sleep(BREATH_S)
+
+
+class Watch:
+    """What alerts judge of a run: the newest turn of each service, and requests that failed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._newest: dict[str, Cycle] = {}
+        self._failures = 0
+
+    def take(self, cycle: Cycle) -> None:
+        """Take a turn, and print it."""
+        print_cycle(cycle)
+        self._newest[cycle.service] = cycle
+        self._failures += cycle.requests.failures
+
+    @property
+    def has_turns(self) -> bool:
+        """Tell whether any turn was taken."""
+        return bool(self._newest)
+
+    def look(self) -> Vitals:
+        """Return what is wrong now; a line stays the same while the reasons do."""
+        troubles = [
+            f"snapshots.{name}: snapshots are missed ({', '.join(sorted(cycle.faults))})"
+            for name, cycle in self._newest.items()
+            if cycle.faults
+        ]
+        counts = {"rows.error": self._failures}
+        return add_surroundings(Vitals(troubles=tuple(troubles), counts=counts), self._settings)
+
+
+async def poll_watched(settings: Settings, cycles: int) -> PollTotal:
+    """Poll, and let people know of what goes wrong, by the rules of `alerts`; what is wrong at the end is told then."""
+    addresses = load_alert_urls()
+    postman = Postman(addresses) if addresses else None
+    watch, told = Watch(settings), set[str]()
+
+    def say(message: Message) -> None:
+        told.update(message.body.splitlines())
+        click.echo(message.body, err=True)
+
+    async def keep() -> None:
+        while not watch.has_turns:  # noqa: ASYNC110 - what is refused at the start leaves no traces
+            await asyncio.sleep(1)
+        await keep_watch(settings, watch.look, postman, say)
+
+    watching = asyncio.create_task(keep())
+    try:
+        total = await poll(settings, cycles, watch.take)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    left = [trouble for trouble in watch.look().troubles if trouble not in told] if watch.has_turns else []
+    if left and postman is not None:
+        await postman.send(Message("truetape: snapshots are missed", "\n".join(left), is_recovery=False))
+    return total
 
 
 def summarize(settings: Settings, total: PollTotal) -> None:

@@ -23,13 +23,13 @@ from truetape.cli._options import config_option
 def command(config_path: Path, cycles: int | None, analyze: bool, is_sim: bool, folder: Path) -> None:
     """Take snapshots of the markets of the settings' `snapshots`, every quarter of an hour or as they say.
 
-    A JSON line for every turn; a summary at the end, which Ctrl-C or SIGTERM brings about, too.
+    A JSON line for every turn; a summary at the end, which Ctrl-C or SIGTERM brings about, too. What goes wrong is told
+    where `TRUETAPE_ALERT_URLS` says, by the rules of `alerts`.
     """
     from truetape import clock
     from truetape.cli._options import find_lake
-    from truetape.cli._poll import print_analysis, print_cycle, simulate, summarize
+    from truetape.cli._poll import poll_watched, print_analysis, simulate, summarize
     from truetape.config import load_settings
-    from truetape.flow.poll import poll
 
     if is_sim:
         settings, total = simulate(folder / "sim", cycles or 5)
@@ -37,7 +37,7 @@ def command(config_path: Path, cycles: int | None, analyze: bool, is_sim: bool, 
     else:
         settings = load_settings(config_path)
         lake = find_lake(None, config_path) if analyze else ""  # what cannot be analyzed is told before
-        total = clock.run(poll(settings, cycles or 0, print_cycle))
+        total = clock.run(poll_watched(settings, cycles or 0))
     summarize(settings, total)
     if analyze:
         print_analysis(lake, folder, total)

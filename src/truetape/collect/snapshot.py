@@ -6,6 +6,7 @@ of the one before: what was answered in the turn under way is not asked again, a
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -79,6 +80,8 @@ class Cycle(msgspec.Struct, frozen=True):
     seconds: float
     reason: str = ""
     """Why the first of the missed was missed."""
+    faults: dict[str, int] = {}
+    """Why snapshots were missed, by the ledger's words, and whether the listing was: how many."""
 
 
 class Service:
@@ -122,6 +125,7 @@ class Service:
         self._end_ns = 0
         self._reason = ""
         self._snapshots = self._missed = 0
+        self._faults: Counter[str] = Counter()
         self._had: set[str] = set()
         """Markets that were answered in this turn."""
         self._is_asking = False
@@ -156,6 +160,7 @@ class Service:
         self._due_us, self._end_ns = due_us, next_us * 1000 - int(margin_s * 1e9)
         self._tally, self._reason = Tally(), ""
         self._snapshots = self._missed = 0
+        self._faults.clear()
         self._had.clear()
         try:
             await self._update_markets()
@@ -171,7 +176,7 @@ class Service:
         self.missed += self._missed
         seconds = (clock.monotonic_ns() - began_ns) / 1e9
         return Cycle(self.name, self.cycles, due_us, wanted, self._snapshots, self._missed, self._tally,
-                     round(seconds, 3), self._reason)  # fmt: skip
+                     round(seconds, 3), self._reason, dict(self._faults))  # fmt: skip
 
     # -- which markets ------------------------------------------------------------------------------------
 
@@ -186,6 +191,7 @@ class Service:
             fault = await self._guard(self._read_listing)
             self._is_listed = fault is None
             if fault is not None:
+                self._faults[f"listing {fault.gap}"] += 1
                 self.judge(f"listing: {fault.text}")
                 self.note("listing_failed", self.name, gap=fault.gap, reason=fault.text)
         for market in choose_markets(self.settings, list(self._listed.values()), self.tracked):
@@ -259,6 +265,7 @@ class Service:
         fault = await self._guard(lambda: self._take(ask, market))
         if fault is not None:
             self._missed += 1
+            self._faults[fault.gap] += 1
             return fault
         self._snapshots += 1
         self._had.add(market.id)
