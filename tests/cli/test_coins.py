@@ -86,3 +86,11 @@ def test_a_daemon_without_venues_runs_jobs(tmp_path: Path, service: CoinService)
     assert daemon.returncode == 0, err
     assert "nothing is recorded: jobs run when they are due" in out
     assert (tmp_path / "data/lake/coin").is_dir(), out
+
+
+def test_the_address_may_be_another_if_it_is_one(refused: Callable[..., str], truetape: Run) -> None:
+    variable = "TRUETAPE_URL_COINGECKO"
+    assert "coins.url: 'nowhere' is not an http://" in refused("jobs", "ls", env={variable: "nowhere"})
+    shown = truetape("config", "show", "--origin", "--json", env={variable: "http://127.0.0.1:1/"})
+    assert f"variable {variable}" in shown.out
+    assert "http://127.0.0.1:1" in shown.out

@@ -75,7 +75,7 @@ class Course:
         slot = self.now.strftime(mark)
         missing = [errand for errand in wanted if self.find(errand.key, job) != slot]
         self.had += len(wanted) - len(missing)
-        done = 0
+        done, total = 0, len(missing)
 
         def keep(errand: Errand, reply: Reply) -> None:
             nonlocal done
@@ -83,10 +83,8 @@ class Course:
             self.context.history.mark(job or self.job, errand.key, slot)
             done += 1
             self.asked += 1
-            if done == len(missing) or done * PROGRESS_LINES // len(missing) > (done - 1) * PROGRESS_LINES // len(
-                missing
-            ):
-                self.context.say(draw_progress(self.job, done, len(missing)))
+            if done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
+                self.context.say(draw_progress(self.job, done, total))
 
         self.failures += await errands.run(missing, keep)
 
