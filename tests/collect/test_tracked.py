@@ -12,11 +12,13 @@ from truetape.tape.frame import FrameKind, Source
 from truetape.venues._snapshot.answer import Market
 from truetape.venues._snapshot.form import write_meaning
 
+NOW_US = 1_000
 LISTED = [
     Market("a", category="x", status="open", volume=10),
     Market("b", category="y", status="open", volume=30),
     Market("c", category="x", status="closed", volume=20),
     Market("d", category="x", status="open"),
+    Market("e", category="z", status="open", volume=99, closes_us=NOW_US),  # still called open
 ]
 
 
@@ -27,20 +29,20 @@ LISTED = [
         (SnapshotFilters(markets_max=2), ["b", "a"]),
         (SnapshotFilters(categories=("x",)), ["a", "d"]),
         (SnapshotFilters(volume_min=15), ["b"]),
-        (SnapshotFilters(status="closed"), ["c"]),
-        (SnapshotFilters(status="all", volume_min=1), ["b", "c", "a"]),
+        (SnapshotFilters(status="closed"), ["e", "c"]),
+        (SnapshotFilters(status="all", volume_min=1), ["e", "b", "c", "a"]),
         (SnapshotFilters(markets_max=0), []),
     ],
 )
 def test_filters_hold_together_and_the_largest_come_first(filters: SnapshotFilters, chosen: list[str]) -> None:
     settings = SnapshotSettings(filters=filters)
-    assert [market.id for market in choose_markets(settings, LISTED, {})] == chosen
+    assert [market.id for market in choose_markets(settings, LISTED, {}, NOW_US)] == chosen
 
 
 def test_tracked_markets_take_places_but_for_those_named() -> None:
     settings = SnapshotSettings(ids=("z",), filters=SnapshotFilters(markets_max=2))
     tracked = {"z": Tracked("z"), "b": Tracked("b")}
-    assert [market.id for market in choose_markets(settings, LISTED, tracked)] == ["a"]
+    assert [market.id for market in choose_markets(settings, LISTED, tracked, NOW_US)] == ["a"]
 
 
 def write_tape(folder: Path, *frames: tuple[FrameKind, str]) -> None:

@@ -194,7 +194,7 @@ class Service:
                 self._faults[f"listing {fault.gap}"] += 1
                 self.judge(f"listing: {fault.text}")
                 self.note("listing_failed", self.name, gap=fault.gap, reason=fault.text)
-        for market in choose_markets(self.settings, list(self._listed.values()), self.tracked):
+        for market in choose_markets(self.settings, list(self._listed.values()), self.tracked, clock.wall_ns() // 1000):
             if market.id not in self._over:
                 self.tracked[market.id] = Tracked(market.id, market.status)
         self._note_roster()

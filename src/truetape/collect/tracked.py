@@ -49,21 +49,29 @@ class Past(NamedTuple):
 
 
 def choose_markets(
-    settings: SnapshotSettings, listed: Sequence[Market], tracked: Mapping[str, Tracked]
+    settings: SnapshotSettings, listed: Sequence[Market], tracked: Mapping[str, Tracked], now_us: int
 ) -> list[Market]:
-    """Return markets to track from now on: those that the filters let through, largest volume first, while there is room."""
+    """Return markets to track from now on: those that the filters let through, largest volume first, while there is room.
+
+    Listings hold markets long over that they still call open: those whose time has passed are no open ones.
+    """
     filters = settings.filters
     held = len(tracked.keys() - set(settings.ids))
     wanted = [
         market
         for market in listed
         if market.id not in tracked
-        and (filters.status == "all" or (market.status or "open") in _STATUSES[filters.status])
+        and (filters.status == "all" or _find_status(market, now_us) in _STATUSES[filters.status])
         and (not filters.categories or market.category in filters.categories)
         and (market.volume or 0.0) >= filters.volume_min
     ]
     wanted.sort(key=lambda market: (-(market.volume or 0.0), market.id))
     return wanted[: max(0, filters.markets_max - held)]
+
+
+def _find_status(market: Market, now_us: int) -> str:
+    is_past = market.closes_us is not None and market.closes_us <= now_us
+    return "closed" if is_past and market.status != "resolved" else market.status or "open"
 
 
 _STATUSES = {"open": ("open",), "closed": ("closed", "resolved")}

@@ -271,7 +271,8 @@ def _find_oddities(stories: Iterable[_Story]) -> list[Oddity]:
                 told = ", ".join(f"{name} {price:g}" for name, price in outside.items())
                 found.append(Oddity(story.symbol, row["due_us"], f"price out of 0 to 1: {told}"))
             yes, no = row["yes_price"], row["no_price"]
-            if yes is not None and no is not None and abs(yes + no - 1) > SUM_SLACK:
+            is_pair = yes is not None and no is not None and not row["is_final"]  # what is over may cost anything
+            if is_pair and abs(yes + no - 1) > SUM_SLACK:
                 found.append(Oddity(story.symbol, row["due_us"], f"Yes {yes:g} and No {no:g} make {yes + no:.4g}"))
     return sorted(found, key=lambda oddity: (oddity.due_us, oddity.symbol))
 
