@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,11 +14,12 @@ from uuid import UUID
 import pytest
 
 from truetape.collect.http import HttpOptions
-from truetape.collect.retry import Backoff, make_decide
+from truetape.collect.retry import Backoff, GiveUp, make_decide
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeLocked, TruetapeError
 from truetape.flow import record, verify
-from truetape.flow.repair import Scope, backfill, name_subject, repair_gaps
+from truetape.flow.loss import Subject
+from truetape.flow.repair import Scope, backfill, repair_gaps
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.sim.market import Market
@@ -50,6 +53,21 @@ at 10.0s binance drop 2 frames of *@trade
 at 10.5s corrupt 2 frames of *rade*
 """
 HASTY = HttpOptions(attempts_max=1, decide=make_decide(Backoff(base_s=0.001)))
+
+
+class Gone(BaseException):
+    """Something that ends us between two pages."""
+
+
+def break_down(error: Exception, attempt: int) -> GiveUp:
+    raise Gone from error
+
+
+def command(*words: str) -> Any:
+    """Run a command as a user does."""
+    done = subprocess.run([sys.executable, "-m", "truetape.cli", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class Show:
@@ -169,14 +187,18 @@ async def test_what_failed_is_asked_again_and_a_recorder_is_never_disturbed(tmp_
         with pytest.raises(TapeLocked):
             repair_gaps(show.settings)
         held.close()
-        second = repair_gaps(show.settings)
-        assert (second.failed, second.troubles) == (0, ())
+        with pytest.raises(Gone):
+            repair_gaps(show.settings, options=HttpOptions(decide=break_down))
+        path = show.folder / "truetape.yaml"
+        path.write_text(ONE.format(folder=show.folder, url=show.server.url))
+        told = command("gaps", "repair", "--config", str(path), "--json")
+        assert (told["failed"], told["waiting"], told["troubles"]) == (0, 0, [])
         assert {gap.state for gap in show.list_gaps()} == {"repaired"}
         check_bars(show)
         check_time_before(show)
         show.check_balance()
 
-    faults = "at 3s binance cut\nat 5s drop 3 frames of *@trade\nat 7s 5xx for 1 requests of */historicalTrades*"
+    faults = "at 3s binance cut\nat 5s drop 3 frames of *@trade\nat 7s 5xx for 2 requests of */historicalTrades*"
     await run(tmp_path, ONE, faults, 10.0, repair)
 
 
@@ -188,21 +210,23 @@ def check_bars(show: Show) -> None:
 
 
 def check_time_before(show: Show) -> None:
-    """A backfill brings what was before the recording, once."""
-    subject = name_subject(show.settings, ("binance", ""), "BTC-USDT", "trade")
-    market = show.server.market("binance", "spot", "BTCUSDT")
-    oldest = market.trades(limit=1)[0]
-    begin = datetime.fromtimestamp(oldest.at_us / 1e6 + 1, UTC)
-    end = datetime.fromtimestamp(oldest.at_us / 1e6 + 20, UTC)
-    new = backfill(show.settings, subject, begin, end)
-    made = {t.id for t in market.trades() if begin.timestamp() + 0.001 < t.at_us / 1e6 < end.timestamp() - 0.001}
-    assert made <= {int(row["trade_id"]) for row in show.list_trades("binance", "BTC-USDT")}
-    assert new >= len(made) > 100
-    assert backfill(show.settings, subject, begin, end) == 0
-    with pytest.raises(ConfigError, match="not on this tape"):
-        name_subject(show.settings, ("binance", ""), "XYZ-USDT", "trade")
-    with pytest.raises(ConfigError, match="no past of 'quote'"):
-        backfill(show.settings, name_subject(show.settings, ("binance", ""), "BTC-USDT", "quote"), begin, end)
+    """A backfill brings what was before the recording, once; also of what was never recorded."""
+    where = ("--config", str(show.folder / "truetape.yaml"), "--json")
+    for symbol, venue_symbol in (("BTC-USDT", "BTCUSDT"), ("ETH-USDT", "ETHUSDT")):
+        market = show.server.market("binance", "spot", venue_symbol)
+        oldest = market.trades(limit=1)[0]
+        begin, end = (datetime.fromtimestamp(oldest.at_us // 10**6 + s, UTC) for s in (2, 20))
+        times = [f"--{name}={moment:%Y-%m-%dT%H:%M:%S}" for name, moment in (("from", begin), ("to", end))]
+        new = command("backfill", "binance", symbol, "trade", *times, *where)["rows"]
+        made = {t.id for t in market.trades() if begin.timestamp() < t.at_us / 1e6 < end.timestamp()}
+        assert made <= {int(row["trade_id"]) for row in show.list_trades("binance", symbol)}
+        assert len(made) + 5 >= new >= len(made) > 100
+        assert command("backfill", "binance", symbol, "trade", *times, *where)["rows"] == 0
+    for symbol, channel, why in (("XYZ-USDT", "trade", "does not list"), ("BTC-USDT", "quote", "no past of 'quote'")):
+        with pytest.raises(ConfigError, match=why):
+            backfill(show.settings, Subject("binance", "", symbol, "", channel), begin, end)
+    with pytest.raises(ConfigError, match="not before"):
+        backfill(show.settings, Subject("binance", "", "BTC-USDT", "", "trade"), end, begin)
 
 
 def test_without_a_tape_there_is_nothing_to_repair(tmp_path: Path) -> None:

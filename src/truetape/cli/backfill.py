@@ -40,12 +40,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
 
     Refused while a recorder holds the tape. What a venue says is stored once, however often it is asked.
     """
-    from truetape.flow.repair import backfill, name_subject
+    from truetape.flow.loss import Subject
+    from truetape.flow.repair import backfill
 
-    settings = read_settings(config_path)
-    subject = name_subject(settings, (venue, market), symbol, channel, interval if channel == "candle" else "")
-    rows = backfill(settings, subject, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    wanted = Subject(venue, market, symbol, "", channel, interval if channel == "candle" else "")
+    rows = backfill(read_settings(config_path), wanted, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if as_json:
-        print_json({"venue": venue, "symbol": subject.symbol, "channel": channel, "rows": rows})
+        print_json({"venue": venue, "symbol": symbol, "channel": channel, "rows": rows})
     else:
-        click.echo(f"{rows:,} new rows of {venue} {subject.symbol} {channel}")
+        click.echo(f"{rows:,} new rows of {venue} {symbol} {channel}")

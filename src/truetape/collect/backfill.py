@@ -3,7 +3,7 @@
 Each piece of work stands between two events on the tape; when it ends in between, the next one asks for what is left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -14,12 +14,14 @@ from truetape.collect.http import Ask, Http, HttpOptions
 from truetape.collect.key import Key
 from truetape.errors import DecodeError, Fatal, Refused, TapeError, Transient
 from truetape.events.backfill import BACKFILL, Began, Ended, Range
+from truetape.events.instrument import Instrument
 from truetape.tape import TapeWriter
 from truetape.tape.frame import FrameKind, Source
 from truetape.venues._contract import Backfill, Stretch, Venue
 
 PAGES_MAX = 20_000
 """Pages of one range; a venue that has more is asked on by the next run."""
+LISTING_PAGES_MAX = 200
 FAILURES_MAX = 3
 """So many pieces of work that fail one after the other: the venue is away."""
 ABSENT_STATUSES = (400, 404, 410)
@@ -100,6 +102,25 @@ class Backfiller:
             failures = failures + 1 if ended.status == "failed" else 0
             if failures == FAILURES_MAX:
                 return
+
+    async def find_instruments(self, symbol: str, markets: Collection[str]) -> list[Instrument]:
+        """Look a name up in the venue's listings, which go onto the tape like all answers."""
+        found: list[Instrument] = []
+        gate = self._gates.setdefault(None, Gate(self._venue, self._key))
+        async with Http(self._venue, self._url, self._quill, gate, self._options, name=BACKFILL) as http:
+            for listing in self._venue.listings:
+                url: str | None = listing.url if listing.market in markets else None
+                for _ in range(LISTING_PAGES_MAX):
+                    if url is None:
+                        break
+                    feed = next(feed.name for feed in self._venue.feeds if feed.market == listing.market)
+                    reply = await http.fetch(Ask(feed, url, listing.weight, "listing"))
+                    found += self._venue.read_listing(url, reply.body)
+                    url = self._venue.find_next_page(url, reply.body)
+        self._writer.flush()
+        return [
+            one for one in dict.fromkeys(found) if symbol in (one.symbol, one.venue_symbol) and one.market in markets
+        ]
 
     async def _do(self, order: Order) -> Ended:
         feed = order.backfill.feed if order.backfill else order.feed

@@ -16,8 +16,6 @@ WIDE_US = 3_600_000_000
 """A hole that reaches so far beyond a gap is asked for by the gap's time, not as a whole."""
 IDS_MAX = 5_000_000
 """Ids missing at one place that are worth asking for."""
-KNOWN_MAX = 50_000
-"""Bars of one piece of work; longer pasts are asked for piece by piece."""
 INTERVALS_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 LEAD_US = 600_000_000
 """So much earlier is asked for, that a row of before shows that the venue still tells of then."""

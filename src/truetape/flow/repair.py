@@ -15,7 +15,7 @@ from truetape.collect.backfill import Backfiller, Order, Result, break_off
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
 from truetape.config import Settings, VenueSettings
-from truetape.errors import ConfigError, DecodeError
+from truetape.errors import ConfigError, VenueUnreachable
 from truetape.events.backfill import Began, Lost
 from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, to_us
 from truetape.flow.view import deliver
@@ -94,7 +94,7 @@ def repair_gaps(
 
 def backfill(
     settings: Settings,
-    subject: Subject,
+    wanted: Subject,
     begin: datetime,
     end: datetime,
     *,
@@ -103,28 +103,40 @@ def backfill(
 ) -> int:
     """Ask for a stream's past between two moments, as far as the lake has none of it; return the new rows.
 
+    What `wanted` leaves empty, its market and the venue's own name, is looked up on the tape, else in the listings.
     Raises ConfigError when the venue tells no past of it, TapeLocked when a recorder holds the tape.
     """
-    venue = load_venue(subject.venue)
-    found = find_backfill(venue, subject)
     if begin >= end:
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
-    writer = _hold(settings)
+    venue = load_venue(wanted.venue)
+    writer = _hold(settings, is_new=True)
     try:
         lake = _settle(settings, writer)
+        subject = _name(settings, lake, wanted, writer, options)
+        found = find_backfill(venue, subject)
         before = _count(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
-        orders = [
-            Order(msgspec.structs.replace(began, gaps=()), found) for began in Past(lake, subject, found).plan([span])
-        ]
+        plan = Past(lake, subject, found).plan([span])
+        orders = [Order(_bound(began, span), found) for began in plan]
         results = _run(settings, {subject.venue: orders}, writer, on_result, options)
     finally:
         writer.close()
     rows = _count(_deliver(settings), subject) - before
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
     if failed:
-        raise DecodeError(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
+        raise VenueUnreachable(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
     return rows
+
+
+def _bound(began: Began, span: Lost) -> Began:
+    """Leave out trades beyond the time that is asked for; other rows are numbered by their times."""
+    if began.channel != "trade":
+        return msgspec.structs.replace(began, gaps=())
+    missing = tuple(
+        msgspec.structs.replace(one, since_us=one.since_us or span.from_us, before_us=one.before_us or span.to_us)
+        for one in began.missing
+    )
+    return msgspec.structs.replace(began, missing=missing, gaps=(), from_us=span.from_us, to_us=span.to_us)
 
 
 def find_backfill(venue: Venue, subject: Subject) -> Backfill:
@@ -132,32 +144,44 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
     for one in venue.backfills:
         if (one.market, one.channel) == (subject.market, subject.channel):
             return one
-    channels = dict.fromkeys(one.channel for one in venue.backfills if one.market == subject.market)
+    channels = dict.fromkeys(one.channel for one in venue.backfills if subject.market in ("", one.market))
     allowed = ", ".join(channels) or "nothing"
-    raise ConfigError(f"{venue.name} {subject.market}: no past of {subject.channel!r} (allowed: {allowed})")
-
-
-def name_subject(settings: Settings, place: tuple[str, str], symbol: str, channel: str, interval: str = "") -> Subject:
-    """Find an instrument by (venue, market or empty) among those on the tape; ConfigError when it is not there."""
-    venue, market = place
-    found = {
-        (row["market"], row["venue_symbol"], row["symbol"])
-        for row in _list_streams(_deliver(settings), venue)
-        if symbol in (row["symbol"], row["venue_symbol"]) and market in ("", row["market"])
-    }
-    if len(found) != 1:
-        places = ", ".join(sorted(one for one, _, _ in found))
-        hint = f"it is in {places}; name one with --market" if found else "it is not on this tape; record it first"
-        raise ConfigError(f"{venue} {symbol}: {hint}")
-    ((market, venue_symbol, named),) = found
-    return Subject(venue, market, named, venue_symbol, channel, interval)
+    raise ConfigError(
+        f"{f'{venue.name} {subject.market}'.strip()}: no past of {subject.channel!r} (allowed: {allowed})"
+    )
 
 
 # -- the work -------------------------------------------------------------------------------------------------
 
 
-def _hold(settings: Settings) -> TapeWriter:
-    if not has_tape(settings.tape):
+def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, options: HttpOptions | None) -> Subject:
+    """Find an instrument on the tape, else in the venue's listings; ConfigError when it is not there, or not alone."""
+    venue = load_venue(wanted.venue)
+    markets = {
+        one.market for one in venue.backfills if one.channel == wanted.channel and wanted.market in ("", one.market)
+    }
+    if not markets:
+        find_backfill(venue, wanted)  # which says what there is instead
+    found = {
+        (row["market"], row["venue_symbol"], row["symbol"])
+        for row in _list_streams(lake, wanted.venue)
+        if wanted.symbol in (row["symbol"], row["venue_symbol"]) and row["market"] in markets
+    }
+    if not found:
+        url = settings.venues.get(venue.name, VenueSettings(())).url
+        asker = Backfiller(venue, url, writer, load_key(venue), options)
+        listed = clock.run(asker.find_instruments(wanted.symbol, markets))
+        found = {(one.market, one.venue_symbol, one.symbol) for one in listed}
+    if len(found) != 1:
+        places = ", ".join(sorted(one for one, _, _ in found))
+        hint = f"it is in {places}; name one with --market" if found else "the venue does not list it"
+        raise ConfigError(f"{venue.name} {wanted.symbol}: {hint}")
+    ((market, venue_symbol, symbol),) = found
+    return Subject(venue.name, market, symbol, venue_symbol, wanted.channel, wanted.interval)
+
+
+def _hold(settings: Settings, *, is_new: bool = False) -> TapeWriter:
+    if not is_new and not has_tape(settings.tape):
         raise ConfigError(f"there is no tape at {settings.tape}: nothing is recorded that could have gaps")
     record = settings.record
     return open_writer(

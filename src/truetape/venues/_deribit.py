@@ -29,6 +29,15 @@ class _Body(msgspec.Struct):
     result: _Trades
 
 
+class _Ticks(msgspec.Struct):
+    ticks: list[Id]
+
+
+class _Chart(msgspec.Struct):
+    result: _Ticks
+
+
+_decode_chart = msgspec.json.Decoder(_Chart).decode
 _decode_trades = msgspec.json.Decoder(_Body).decode
 
 
@@ -68,6 +77,7 @@ def _begin_bars(stretch: Stretch) -> str:
 
 
 def _follow_bars(stretch: Stretch, url: str, body: bytes) -> str | None:
+    _decode_chart(body)  # another shape must not pass for a page
     query = read_query(url)
     start, last = int(query["end_timestamp"]) + 1, to_ms(stretch.to_us)
     if start > last:
