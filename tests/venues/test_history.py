@@ -12,7 +12,8 @@ from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import Backfill, Stretch
 
 ALL = [(name, one) for name in list_venues() for one in load_venue(name).backfills]
-NAMES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT", "deribit": "BTC-PERPETUAL", "coinbase": "BTC-USD"}
+NAMES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT", "deribit": "BTC-PERPETUAL", "coinbase": "BTC-USD",
+         "kraken": "BTC/USD"}  # fmt: skip
 START_US = 1_795_262_000_000_000
 MINUTE_US = 60_000_000
 
@@ -37,7 +38,7 @@ def query(url: str | None) -> dict[str, str]:
 def test_every_first_page_has_an_address(venue: str, backfill: Backfill, ids: dict[str, int]) -> None:
     url = backfill.begin(stretch(venue, **ids))
     assert url.startswith("https://")
-    assert NAMES[venue] in url
+    assert (NAMES[venue] if venue != "kraken" else "XBTUSD") in url
     assert "None" not in url
     known = load_venue(venue)
     assert backfill.feed in {feed.name for feed in known.feeds}
@@ -144,3 +145,35 @@ def test_deribits_and_coinbases_past_decode() -> None:
     url = "https://api.coinbase.com/api/v3/brokerage/market/products/BTC-USD/ticker?limit=10"
     (row,) = decode("coinbase", "advanced", url, {"trades": [trade | {"trade_id": "9", "side": "SELL"}]}).trades
     assert row[4:9] == (9, None, "buy", 2.0, 3.0)
+
+
+def test_kraken_goes_on_from_the_last_trade() -> None:
+    one, wanted = find("kraken", "trade", load_venue("kraken").backfills[0].market), stretch("kraken", low=5, high=2000)
+    first = one.begin(wanted)
+    assert (query(first)["pair"], query(first)["since"]) == ("XBTUSD", str((START_US - MINUTE_US) * 1000))
+    rows = [["1.5", "0.2", START_US / 1e6 + n, "b", "l", "", 1000 + n] for n in range(1000)]
+    second = one.follow(wanted, first, json.dumps({"error": [], "result": {"XXBTZUSD": rows, "last": "77"}}).encode())
+    assert query(second)["since"] == "77"
+    rows[-1][-1] = 2001
+    body = {"error": [], "result": {"XXBTZUSD": rows, "last": "88"}}
+    assert one.follow(wanted, second or "", json.dumps(body).encode()) is None
+    with pytest.raises(LookupError, match="Unknown asset pair"):
+        one.follow(wanted, first, b'{"error": ["EQuery:Unknown asset pair"]}')
+
+
+def test_krakens_past_decodes_where_a_listing_names_the_pair() -> None:
+    rows = Rows()
+    scribe, venue = Scribe("kraken", rows), load_venue("kraken")
+    market = venue.backfills[0].market
+    url = "https://api.kraken.com/0/public/Trades?pair=XBTUSD&since=1"
+    body = {
+        "error": [],
+        "result": {"XXBTZUSD": [["30243.4", "0.5", 1688669597.8277369, "b", "m", "", 61]], "last": "9"},
+    }
+    response = Response(market, "kraken/backfill", url, 200, json.dumps(body).encode(), 10**18, 7)
+    with pytest.raises(DecodeError, match="XBTUSD"):
+        venue.make_decoder(scribe).respond(response)
+    scribe.learn(venue.name_instrument(market, "BTC/USD"), 1, 1)
+    assert venue.make_decoder(scribe).respond(response)
+    (row,) = rows.trades
+    assert row[1:] == (1_688_669_597_827_737, 10**18, 7, 61, None, "buy", 30243.4, 0.5, None, None)

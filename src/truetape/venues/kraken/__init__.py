@@ -8,7 +8,7 @@ from weakref import WeakSet
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
-from truetape.venues.kraken import futures, spot, spot_v1
+from truetape.venues.kraken import futures, history, spot, spot_v1
 from truetape.venues.kraken.instrument import FUTURES, SPOT, SPOT_V1, name_instrument, prove_book, read_listing
 from truetape.venues.kraken.link import DEPTH, Link
 
@@ -30,7 +30,9 @@ class _Decoder:
         return spot_v1.listen(link) if feed == SPOT_V1 else spot.listen(link)
 
     def respond(self, response: Response) -> bool:
-        """Take a listing."""
+        """Take a listing, or trades of the past."""
+        if urlsplit(response.url).path == history.PATH:
+            return history.decode_trades(self.scribe, SPOT, response)
         changes = [
             self.scribe.learn(instrument, response.received_ns, response.offset)
             for instrument in read_listing(response.url, response.body)
@@ -142,6 +144,7 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
+    backfills=history.list_backfills(SPOT),
     group_topic=group_topic,
     prove_book=prove_book,
     depth_max=DEPTH,
