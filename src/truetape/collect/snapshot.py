@@ -151,8 +151,8 @@ class Service:
         self.note("closed", self.name, code=None, reason="", cause="shutdown")
 
     async def _wait_until(self, due_us: int) -> None:
-        while (left_s := due_us / 1e6 - clock.wall_ns() / 1e9) > 0:  # noqa: ASYNC110 - waits for a time
-            await asyncio.sleep(min(left_s, WAIT_MAX_S))
+        while (left_ns := due_us * 1000 - clock.wall_ns()) > 0:  # noqa: ASYNC110 - waits for a time
+            await asyncio.sleep(min(left_ns / 1e9, WAIT_MAX_S))
 
     async def _take_cycle(self, due_us: int, next_us: int) -> Cycle:
         began_ns = clock.monotonic_ns()

@@ -56,8 +56,9 @@ class MarketLine(msgspec.Struct, frozen=True):
 
     @property
     def volatility(self) -> float:
-        """Standard deviation of the price's steps from one snapshot to the next."""
-        steps = [after - before for (_, before), (_, after) in pairwise(self.prices)]
+        """Standard deviation of the price's steps from one snapshot to the next; being paid is no step."""
+        traded = self.prices[:-1] if self.is_final else self.prices
+        steps = [after - before for (_, before), (_, after) in pairwise(traded)]
         return pstdev(steps) if len(steps) > 1 else 0.0
 
     @property

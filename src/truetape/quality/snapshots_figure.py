@@ -86,8 +86,8 @@ def draw_panels(figure: Any, panels: list[MarketLine], survey: SnapshotSurvey, p
         title = market.question or market.symbol
         cut = title if len(title) <= TITLE_CHARS_MAX else f"{title[: TITLE_CHARS_MAX - 1]}…"
         axes.set_title(f"{cut}  ·  {market.symbol}", fontsize=9)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=_count_decimals(market)))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.grid(axis="x", visible=False)
         _pad(axes, [price for _, price in market.prices])
     for axes in grid[-1, :]:
@@ -95,6 +95,12 @@ def draw_panels(figure: Any, panels: list[MarketLine], survey: SnapshotSurvey, p
     if len(panels) % 2 and rows > 1:  # the panel above the empty place needs times, too
         grid[-2, -1].tick_params(labelbottom=True)
         _format_time(grid[-2, -1])
+
+
+def _count_decimals(market: MarketLine) -> int:
+    """Show tenths of a percent only where the price moves little."""
+    prices = [price for _, price in market.prices]
+    return 0 if max(prices) - min(prices) >= 0.05 else 1
 
 
 def _pad(axes: Any, prices: list[float]) -> None:
