@@ -17,10 +17,10 @@ from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, GiveUp, make_decide
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeLocked, TruetapeError
-from truetape.flow import record, verify
+from truetape.flow import deliver, record, verify
 from truetape.flow.loss import Subject
 from truetape.flow.repair import Scope, backfill, repair_gaps
-from truetape.lake import Lake
+from truetape.lake import Lake, lake_hash
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.sim.market import Market
 from truetape.sim.server import SimServer, Synthetic
@@ -159,6 +159,8 @@ async def test_every_hole_in_trades_closes(tmp_path: Path) -> None:
         before = len(list_gaps(show.lake))
         assert repair_gaps(show.settings).repaired == 0  # nothing is asked twice
         assert len(list_gaps(show.lake)) == before
+        deliver(show.settings.tape, (f"lake:{show.folder / 'again'}",))  # the tape alone tells all of it
+        assert lake_hash(show.folder / "again") == lake_hash(show.folder / "lake")
 
     await run(tmp_path, YAML, FAULTS, 13.0, repair)
 
