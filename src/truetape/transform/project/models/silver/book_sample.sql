@@ -1,5 +1,5 @@
 -- Order books rebuilt from their changes, as known at the end of every interval `book_every`: only where a full picture
--- came within 23 hours, the stream spoke within the interval and no gap of it is open then.
+-- came within 23 hours, the stream spoke within the interval and no gap of it is open then; the best 100 levels of each side.
 --
 -- What a level said holds until the same level says something else or the next full picture begins. Changes received more
 -- than an hour after they happened are too late for a book.
@@ -7,6 +7,7 @@
 
 {% set every_us = interval_us(var('book_every')) | trim | int %}
 {% set hour_us = 3600000000 %}
+{% set levels_max = 100 %}
 
 with told as (
     select
@@ -118,8 +119,8 @@ select
     level.symbol,
     min(level.venue_symbol) as venue_symbol,
     level.slot * {{ every_us }} as at_us,
-    list({'price': level.price, 'amount': level.amount}) filter (where level.side = 'bid') as bids,
-    list({'price': level.price, 'amount': level.amount}) filter (where level.side = 'ask') as asks
+    max({'price': level.price, 'amount': level.amount}, {{ levels_max }}) filter (where level.side = 'bid') as bids,
+    min({'price': level.price, 'amount': level.amount}, {{ levels_max }}) filter (where level.side = 'ask') as asks
 from level
 anti join blind
     on blind.venue = level.venue

@@ -2,7 +2,8 @@
 -- it is large, whether its price is out of line. Nothing here was unknown when the row could be used.
 --
 -- Large and out of line are told by the hour of trades that ended `trade_delay_s` before the trade: all that happened then
--- and was received within that delay was known by the time of the trade. What was received later counts in no hour.
+-- and was received within that delay was known by the time of the trade. What was received later counts in no
+-- hour, and is not judged itself.
 -- Quantiles are trades of that hour, not numbers between two, so that builds are equal to the bit.
 -- Look-back: an hour and the delay; the previous trade counts when it is no older than an hour.
 
@@ -23,19 +24,34 @@ with trade as (
     window own as (partition by venue, symbol order by place, tape_offset, tape_row)
 ),
 
-judged as (
+-- Late ones apart, not by a filter: quantiles over windows with holes cost many times as much.
+punctual as (
     select
-        trade.*,
-        at_us - last_us <= {{ hour_us }} as is_followed,
-        count(*) filter (where is_punctual) over hour as hour_trades,
-        quantile_disc(notional, 0.95) filter (where is_punctual) over hour as large_from,
-        quantile_disc(price, [0.25, 0.5, 0.75]) filter (where is_punctual) over hour as price_quartiles
+        venue,
+        symbol,
+        tape_offset,
+        tape_row,
+        count(*) over hour as hour_trades,
+        quantile_disc(notional, 0.95) over hour as large_from,
+        quantile_disc(price, [0.25, 0.5, 0.75]) over hour as price_quartiles
     from trade
+    where is_punctual
     window hour as (
         partition by venue, symbol
         order by at_us
         range between {{ hour_us + delay_us }} preceding and {{ delay_us + 1 }} preceding
     )
+),
+
+judged as (
+    select
+        trade.*,
+        trade.at_us - trade.last_us <= {{ hour_us }} as is_followed,
+        coalesce(punctual.hour_trades, 0) as hour_trades,
+        punctual.large_from,
+        punctual.price_quartiles
+    from trade
+    left join punctual using (venue, symbol, tape_offset, tape_row)
 )
 
 select
