@@ -69,9 +69,10 @@ async def test_an_unknown_symbol_is_told_in_the_venues_words(tmp_path: Path) -> 
 
 
 async def test_a_venue_that_is_away_is_left_alone(tmp_path: Path) -> None:
-    orders = [Order(began(Range(5, 9)), TRADES)] * (FAILURES_MAX + 2)
+    orders = [*[Order(began(Range(5, 9)), TRADES)] * (FAILURES_MAX + 2), Order(began(), None, "spot", "told once")]
     results = await ask(tmp_path / "tape", orders, faults="5xx for 99 requests")
-    assert [r.ended.status for r in results] == ["failed"] * FAILURES_MAX
+    assert [r.ended.status for r in results] == [*["failed"] * (FAILURES_MAX + 2), "impossible"]
+    assert sum(kind == FrameKind.REQUEST for kind, _, _ in read_tape(tmp_path / "tape")) == FAILURES_MAX
     assert "503" in results[0].ended.reason
 
 

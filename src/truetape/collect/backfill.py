@@ -94,14 +94,18 @@ class Backfiller:
         self._gates: dict[tuple[int, float] | None, Gate] = {}
 
     async def run(self, orders: Sequence[Order], on_result: Callable[[Result], None] = lambda result: None) -> None:
-        """Do one piece of work after the other; ends early when the venue is away or refuses us."""
-        failures = 0
+        """Do one piece of work after the other; a venue that is away, or refuses us, is not asked on."""
+        failures, last = 0, ""
         for order in orders:
+            if failures >= FAILURES_MAX and order.backfill is not None:
+                on_result(Result(order, Ended(status="failed", reason=last)))
+                continue
             ended = await self._do(order)
             on_result(Result(order, ended))
-            failures = failures + 1 if ended.status == "failed" else 0
-            if failures == FAILURES_MAX:
-                return
+            if ended.status == "failed":
+                failures, last = failures + 1, ended.reason
+            elif order.backfill is not None:
+                failures = 0
 
     async def find_instruments(self, symbol: str, markets: Collection[str]) -> list[Instrument]:
         """Look a name up in the venue's listings, which go onto the tape like all answers."""
