@@ -12,7 +12,7 @@ import pytest
 from truetape import clock
 from truetape.collect.snapshot import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotFilters, SnapshotSettings
-from truetape.errors import ConfigError, Refused, TapeLocked
+from truetape.errors import ConfigError, Refused, TapeLocked, TruetapeError
 from truetape.flow import verify
 from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake, lake_hash
@@ -202,3 +202,24 @@ async def _refuse(request: Any) -> Any:
     from aiohttp import web
 
     return web.Response(status=401)
+
+
+def test_a_sink_that_fails_does_not_stop_the_polling(tmp_path: Path) -> None:
+    """The tape goes on; the end says what is wrong."""
+    seen: list[Cycle] = []
+    (tmp_path / "lake").write_text("a file where the lake should be")
+
+    async def main() -> None:
+        async with SimServer(venues=["snapshot"]) as server:
+            service = SnapshotSettings(url=f"{server.url}/snapshot", filters=SnapshotFilters(markets_max=2))
+            settings = make_settings(tmp_path, fake=service)
+            often = msgspec.structs.replace(settings, deliver=DeliverSettings(commit_seconds=60))
+            breathing = asyncio.create_task(breathe(seen))
+            try:
+                await poll(often, 3, seen.append)
+            finally:
+                breathing.cancel()
+
+    with clock.step_virtual(START_S), pytest.raises((TruetapeError, OSError)):
+        clock.run(main())
+    assert [cycle.snapshots for cycle in seen] == [2, 2, 2]

@@ -15,7 +15,7 @@ from truetape.collect.services import check_services, open_services, run_service
 from truetape.collect.snapshot import Cycle, Service, Tally
 from truetape.collect.tracked import read_past
 from truetape.config import Settings
-from truetape.errors import Fatal
+from truetape.errors import Fatal, TruetapeError
 from truetape.flow.view import deliver
 from truetape.sinks import split_spec
 from truetape.tape import TapeSettings, open_writer
@@ -94,7 +94,7 @@ async def _run(
     """Take turns, and carry them into the sinks now and then; return how many seconds that took."""
     cycles_max, on_cycle = turns
     began_ns = clock.monotonic_ns()
-    carrier = Carrier(settings)
+    carrier = Carrier(settings, lambda error: recorder.note_self("deliver_failed", reason=str(error)))
     async with asyncio.TaskGroup() as group:
 
         def hear(cycle: Cycle) -> None:
@@ -113,10 +113,11 @@ async def _run(
 
 
 class Carrier:
-    """Delivers the tape beside the polling, not more often than the settings say."""
+    """Delivers the tape beside the polling, not more often than the settings say; a sink that fails is tried again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, complain: Callable[[Exception], None]) -> None:
         self._settings = settings
+        self._complain = complain
         self._delivered_ns = clock.monotonic_ns()
         self._task: asyncio.Task[None] | None = None
 
@@ -130,7 +131,10 @@ class Carrier:
 
     async def _deliver(self) -> None:
         settings = self._settings
-        await asyncio.to_thread(deliver, settings.tape, settings.sinks, settings.deliver)
+        try:
+            await asyncio.to_thread(deliver, settings.tape, settings.sinks, settings.deliver)
+        except (TruetapeError, OSError) as error:  # the tape keeps everything; whoever polls must not stop for it
+            self._complain(error)
 
 
 def describe_service(service: Service) -> ServiceTotal:
