@@ -132,6 +132,34 @@ def test_liquidations_may_be_named(tmp_path: Path) -> None:
     assert len(carry(tmp_path, path, feed="liquidations")["liquidation"]) == 1
 
 
+def test_decoding_goes_on_from_a_checkpoint_between_blocks(tmp_path: Path) -> None:
+    begin = 1_700_000_000_000_000
+    text = TRADES + "".join(f"binance,BTCUSDT,{begin + i},{begin + i + 5},{i},buy,{i},1\n" for i in range(1, 300))
+    path = write(tmp_path / "trades.csv", text)
+    writer = open_writer(tmp_path / "tape")
+    for _ in range(2):
+        import_recording("tardis", [path], "tardis", writer)
+        writer.flush()
+    writer.close()
+    reader = open_reader(tmp_path / "tape")
+    batches = [batch for offset in range(reader.end) for batch in reader.read(offset, 1)]
+    ends = []
+    for is_cut in (False, True):
+        engine = Engine(reader.tape_id)
+        rows = []
+        for batch in batches:
+            engine.feed(batch)
+            rows += [row for table in engine.take().values() for row in table.to_pylist()]
+            if is_cut:
+                checkpoint = engine.save()
+                engine = Engine(reader.tape_id)
+                engine.restore(checkpoint)
+        ends.append((rows, engine.counts))
+    reader.close()
+    assert ends[0] == ends[1]
+    assert ends[0][1]["rows.trade"] - ends[0][1]["duplicates.trade"] == 299
+
+
 def book_line(local: int, is_snapshot: bool, side: str, price: float, amount: float, symbol: str = "BTCUSDT") -> str:
     return f"binance,{symbol},{local - 5},{local},{str(is_snapshot).lower()},{side},{price},{amount}\n"
 

@@ -36,7 +36,7 @@ def read_dataset(origin: Origin, *, skip_bad: bool, ratio_max: int, block_bytes:
         name = origin.feed or find_dataset(header, str(origin.path))
         read_block(name, header)
     except (DecodeError, KeyError) as error:
-        raise TapeError(f"{origin.path} line 1: {error}") from error
+        raise TapeError(f"{origin.path} line 1: {_tell(error)}") from error
     template = Frame(0, 0, FrameKind.TEXT, VENUE, name, origin.connection, b"")
     pieces = _read_pieces(origin, _Form(name, header, skip_bad), first, blocks)
     is_first = True
@@ -125,11 +125,16 @@ def _sift(origin: Origin, form: _Form, lines: bytes, number: int) -> tuple[bytes
             form.read(line)
         except DecodeError as error:
             if not form.skip_bad:
-                raise TapeError(f"{origin.path} line {at}: {error}") from error
-            bad.append((at, str(error)))
+                raise TapeError(f"{origin.path} line {at}: {_tell(error)}") from error
+            bad.append((at, _tell(error)))
         else:
             good.append(line)
     return b"".join(good), bad
+
+
+def _tell(error: Exception) -> str:
+    """Return what is wrong, without a path into JSON."""
+    return error.reason if isinstance(error, DecodeError) else str(error)
 
 
 class _Cutter:
