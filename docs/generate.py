@@ -28,6 +28,7 @@ from truetape.transform.runner import list_derived, list_models
 from truetape.transform.sources import PROJECT
 from truetape.venues import Venue, list_venues, load_venue
 from truetape.venues._contract import Continuity, Feed
+from truetape.venues._snapshot import form
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; change the code, then `make docs`. -->"
@@ -181,6 +182,9 @@ def write_settings() -> str:
     for name, hint in hints.items():
         if typing.get_origin(hint) is dict:
             parts.append(_write_section(f"{name}.NAME.", typing.get_args(hint)[1], f"{name}.NAME"))
+            if name == "snapshots":
+                rows = ((code(field), doc) for field, doc in form.FIELDS.items())
+                parts.append("What `fields` can name:\n\n" + write_table(("Field", "What it is"), rows))
         elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             parts.append(_write_section(f"{name}.", hint, name))
     return write_page(
@@ -209,16 +213,24 @@ def write_settings() -> str:
 
 
 def _write_section(prefix: str, struct: type[msgspec.Struct], title: str) -> str:
+    head = f"## {title}\n\n{read_first_line(struct)}\n\n"
+    return head + write_table(("Key", "Takes", "Default", "What it does"), _list_settings(prefix, struct))
+
+
+def _list_settings(prefix: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str, ...]]:
+    """List the keys of a section; those of sections within it, too, where they have no section of their own."""
     docs = read_attribute_docs(struct)
     hints = typing.get_type_hints(struct, include_extras=True)
-    rows = []
     for field in msgspec.structs.fields(struct):
-        kind = name_type(hints[field.encode_name])
-        if kind == "section" or typing.get_origin(hints[field.encode_name]) is dict:
-            continue
-        rows.append((code(prefix + field.encode_name), kind, _show_default(field), docs.get(field.encode_name, "")))
-    head = f"## {title}\n\n{read_first_line(struct)}\n\n"
-    return head + write_table(("Key", "Takes", "Default", "What it does"), rows)
+        name, hint = field.encode_name, hints[field.encode_name]
+        own = prefix + name, docs.get(name, "")
+        if typing.get_origin(hint) is dict:
+            if typing.get_args(hint)[1] is str:
+                yield code(own[0]), "names to texts", "none", own[1]
+        elif name_type(hint) == "section":
+            yield from _list_settings(f"{own[0]}.", hint) if prefix else ()
+        else:
+            yield code(own[0]), name_type(hint), _show_default(field), own[1]
 
 
 def _show_default(field: msgspec.structs.FieldInfo) -> str:
