@@ -231,6 +231,20 @@ def check_time_before(show: Show) -> None:
         backfill(show.settings, Subject("binance", "", "BTC-USDT", "", "trade"), end, begin)
 
 
+async def test_a_backfill_needs_no_recording_before_it(tmp_path: Path) -> None:
+    async with SimServer(venues=["okx"], feed=Synthetic(seed=3)) as server:
+        text = f'venues: {{okx: {{instruments: [BTC-USDT], url: "{server.url}"}}}}\ntape: {tmp_path}/tape\n'
+        settings = parse_settings(text + f'sinks: ["lake:{tmp_path}/lake"]', "test", {})
+        market = server.market("okx", "public", "BTC-USDT")
+        first = market.trades(limit=1)[0].at_us // 10**6
+        begin, end = (datetime.fromtimestamp(first + s, UTC) for s in (5, 25))
+        made = {t.id for t in market.trades() if begin.timestamp() <= t.at_us / 1e6 <= end.timestamp()}
+        wanted = Subject("okx", "", "BTC-USDT", "", "trade")
+        assert await asyncio.to_thread(backfill, settings, wanted, begin, end) == len(made)
+        assert await asyncio.to_thread(backfill, settings, wanted, begin, end) == 0
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
+
+
 def test_without_a_tape_there_is_nothing_to_repair(tmp_path: Path) -> None:
     with pytest.raises(TruetapeError, match="there is no tape"):
         repair_gaps(Settings(tape=str(tmp_path / "tape"), sinks=(f"lake:{tmp_path / 'lake'}",)))

@@ -6,6 +6,7 @@ What comes goes onto the tape and from there the way of all frames: decoding tel
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -195,6 +196,7 @@ def _deliver(settings: Settings) -> Lake:
     if path is None:
         raise ConfigError("sinks: there is no lake in the settings, which tells what is missing (allowed: lake:DIR)")
     deliver(settings.tape, settings.sinks, settings.deliver)
+    Path(path).mkdir(parents=True, exist_ok=True)  # nothing was delivered of a tape that is new
     return Lake(path)
 
 
