@@ -201,8 +201,8 @@ def test_an_interval_without_bar_is_a_hole_in_returns(lake: Path) -> None:
 
 def fill(lake: Path, part: int) -> None:
     """Write one of three parts of two and a half days around midnights."""
-    own = range(part, 360, 3)
-    seconds = {i: DAY_S * (i // 120) + DAY_S - 3000 + i % 120 * 50 for i in range(360)}
+    own = range(part, 600, 3)
+    seconds = {i: DAY_S * (i // 200) + DAY_S - 1500 + i % 200 * 15 for i in range(600)}
     lags = [0.02, 5.0, 200.0]
     rows = [trade(seconds[i], i, 100 + i * 37 % 11 / 7, 0.1 * (1 + i * 53 % 97), lag=lags[i * 7 % 5 % 3]) for i in own]
     write_rows(lake, "trade", rows)
@@ -232,6 +232,7 @@ def test_one_pass_and_many_are_equal(tmp_path: Path) -> None:
     for part in (2, 0, 1):
         fill(often, part)
         build(often, list_derived())
+    assert {row["is_large"] for row in read(once, "trade_event")} == {None, False, True}
     for model in list_derived():
         assert read(once, model), model
         assert hash_gold(once, model) == hash_gold(often, model), model
