@@ -37,6 +37,8 @@ GONE_STATUSES = (404, 410)
 MARGIN_S_MAX = 0.5
 """A turn ends so long before the next one is due, or this share of the interval."""
 MARGIN_SHARE = 0.05
+START_SHARE = 0.05
+"""A run begins with the turn under way unless less than this share of it is left."""
 WAIT_MAX_S = 3600.0
 """Longest sleep at a time: the clock may be set."""
 
@@ -137,7 +139,8 @@ class Service:
     async def run(self, cycles_max: int, on_cycle: Callable[[Cycle], None]) -> None:
         """Take turns until cancelled, or so many (0: no limit). Raises Refused."""
         interval_us = round(self.settings.interval_seconds * 1e6)
-        slot = clock.wall_ns() // 1000 // interval_us
+        now_us = clock.wall_ns() // 1000
+        slot = -(-(now_us - int((1 - START_SHARE) * interval_us)) // interval_us)  # the next one if this is nearly over
         self.note("opened", self.name, interval_s=self.settings.interval_seconds, form=self._form_name)
         while not cycles_max or self.cycles < cycles_max:
             await self._wait_until(slot * interval_us)
