@@ -15,7 +15,7 @@ from truetape.decode.ending import Endings
 from truetape.decode.gaps import Ledger
 from truetape.decode.notice import UNLISTED, WRITERS, note_connection
 from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
-from truetape.decode.state import HOLE_NS, HOLES_MAX, ConnectionState, StreamState
+from truetape.decode.state import BLANK_NS, BLANKS_MAX, ConnectionState, StreamState
 from truetape.events.backfill import is_backfill
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import Rows
@@ -82,11 +82,11 @@ class Lifecycle:
         """Note when a connection spoke; never empty."""
         connection = self.connections[source.connection]
         last = int(received[-1])
-        if last - connection.seen_ns >= HOLE_NS:
+        if last - connection.seen_ns >= BLANK_NS:
             times = np.append(np.int64(connection.seen_ns), received)
-            holes = np.flatnonzero(np.diff(times) >= HOLE_NS)[-HOLES_MAX:]
+            holes = np.flatnonzero(np.diff(times) >= BLANK_NS)[-BLANKS_MAX:]
             spans = zip(times[holes].tolist(), times[holes + 1].tolist(), strict=True)
-            connection.holes = [*connection.holes, *spans][-HOLES_MAX:]
+            connection.holes = [*connection.holes, *spans][-BLANKS_MAX:]
         connection.seen_ns = last
         connection.frames += len(received)
         connection.silent = False
@@ -98,7 +98,7 @@ class Lifecycle:
             for name in state.connections:
                 connection = self.connections[name]
                 for hole in connection.holes:
-                    if hole[0] >= loss.from_ns - HOLE_NS and hole[1] <= loss.to_ns:
+                    if hole[0] >= loss.from_ns - BLANK_NS and hole[1] <= loss.to_ns:
                         self._declare_hole(connection, loss, hole)
                 connection.holes = [h for h in connection.holes if h[1] > loss.to_ns]
         losses.clear()

@@ -38,8 +38,9 @@ class Hole(msgspec.Struct, array_like=True):
     reason: str
 
 
-HOLE_NS = 1_000_000_000
-HOLES_MAX = 16
+BLANK_NS = 1_000_000_000
+BLANKS_MAX = 16
+"""Stretches of BLANK_NS and more without a frame that a connection remembers."""
 
 
 class StreamState(msgspec.Struct):
@@ -98,7 +99,7 @@ class ConnectionState(msgspec.Struct):
     lost_ns: int = 0
     """Until when it lost frames, the last time it did."""
     holes: list[tuple[int, int]] = []
-    """The newest stretches of HOLE_NS and more in which nothing at all came: loss when ids say so."""
+    """The newest stretches of BLANK_NS and more in which nothing at all came: loss when ids say so."""
 
 
 def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:
