@@ -17,6 +17,7 @@ WIDE_US = 3_600_000_000
 IDS_MAX = 5_000_000
 """Ids missing at one place that are worth asking for."""
 INTERVALS_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+MILLISECOND_US = 1000
 LEAD_US = 600_000_000
 """So much earlier is asked for, that a row of before shows that the venue still tells of then."""
 DAY_US = 86_400_000_000
@@ -175,7 +176,9 @@ class Past:
     def _plan_text(self, gap: Lost) -> Began:
         before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0].get("us")
         after = (self._ask(_AFTER_TEXT, to_us=gap.to_us, since_us=before or gap.from_us) or [{}])[0].get("us")
-        return self._begin(before or gap.from_us, after or gap.to_us, (), (gap,))
+        # Venues cut times to milliseconds: a trade just after the beginning bears a time just before it.
+        begin_us = before or gap.from_us - gap.from_us % MILLISECOND_US
+        return self._begin(begin_us, after or gap.to_us, (), (gap,))
 
     # -- rows that are about a time ---------------------------------------------------------------------------
 
