@@ -18,7 +18,7 @@ from truetape.transform.gold import store_markets
 from truetape.transform.market import FACTS, MEMORY_DEFAULT, Desk, Market, Span
 from truetape.transform.unit import open_database, select_files
 
-SECONDS_MAX = 100_000
+SECONDS_MAX = 25_000
 """Seconds of all markets of a batch that is built by the second; a longer market is alone. Bounds the memory of the models."""
 MARKETS_MAX = 4000
 """Markets of a batch that is not."""

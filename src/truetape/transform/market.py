@@ -21,7 +21,7 @@ FACTS = ("prediction_market", "resolution", "market_state", "gap")
 STREAMS = ("book_change", "oracle_price", "quote", "trade")
 """Kinds of which a market's own time and names are read."""
 
-MEMORY_DEFAULT = "600MB"
+MEMORY_DEFAULT = "1GB"
 """What the database may take; more goes through a folder beside it."""
 
 _DAY_S = 86_400
