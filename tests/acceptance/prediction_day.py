@@ -76,7 +76,7 @@ async def record(settings: Settings, until_s: float) -> None:
     followed = read_followed(settings)
     reader = open_reader(settings.tape)
     sink = open_sink(settings.sinks[0], reader.tape_id)
-    view = View(reader, reader.tape_id, sink, settings.deliver)
+    view = View(reader, sink, settings.deliver)
     calm = asyncio.create_task(keep_calm())
 
     def watch(status: CollectorStatus) -> None:

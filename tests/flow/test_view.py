@@ -51,7 +51,7 @@ def test_stopping_and_going_on_changes_no_row(tape: str, whole: Path, tmp_path: 
     reader = open_reader(tape)
     for go in range(10_000):
         sink = open_sink(spec, reader.tape_id)
-        view = View(reader, reader.tape_id, sink, settings)
+        view = View(reader, sink, settings)
         advanced = view.advance(stretch)
         if go % 3:  # every third time what was not yet committed is lost, as in a crash
             view.commit()
@@ -116,7 +116,7 @@ def test_a_memory_of_another_version_is_made_again_from_the_tape(tape: str, whol
     spec = f"lake:{tmp_path / 'lake'}"
     reader = open_reader(tape)
     sink = open_sink(spec, reader.tape_id)
-    view = View(reader, reader.tape_id, sink, DeliverSettings())
+    view = View(reader, sink, DeliverSettings())
     view.advance(2999)
     view.commit()
     checkpoint = sink.resume()

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from truetape.decode.past import decode_to, start_engine
 from truetape.errors import SinkError
-from truetape.flow.view import start_engine
 from truetape.lake import count_dropped
 from truetape.sinks import open_sink, split_spec
 from truetape.tape import open_reader
@@ -81,10 +81,7 @@ def _decode(tape: str, sink_spec: str) -> _Told:
         if checkpoint is None:
             raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
         engine = start_engine(reader)
-        for batch in reader.read(max(reader.first, engine.offset)):
-            engine.feed(batch)
-            engine.take()
-            engine.take_wishes()
+        decode_to(engine, reader)
         return _Told(tape, engine.counts, checkpoint.offset, reader.end)
     finally:
         sink.close()

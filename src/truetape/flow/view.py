@@ -11,11 +11,11 @@ import pyarrow.compute
 
 from truetape import clock
 from truetape.config import DeliverSettings
-from truetape.decode.engine import Engine
+from truetape.decode.past import decode_to, start_engine
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.wish import Wish
 from truetape.sinks import Sink, open_sink
-from truetape.tape import FrameBatch, TapeReader, open_reader
+from truetape.tape import TapeReader, open_reader
 
 FEED_FRAMES_MAX = 4096
 """Frames decoded before their rows become columns: bounds memory, and the cost of making columns."""
@@ -45,9 +45,7 @@ class Progress(msgspec.Struct, frozen=True):
 class View:
     """Reads a tape from where its sink stands, decodes, and writes; rows and offset become durable together."""
 
-    def __init__(
-        self, reader: TapeReader, tape_id: str, sink: Sink, settings: DeliverSettings, *, keep_books: bool = False
-    ) -> None:
+    def __init__(self, reader: TapeReader, sink: Sink, settings: DeliverSettings, *, keep_books: bool = False) -> None:
         self.engine = start_engine(reader, keep_books=keep_books)
         self._reader = reader
         self._sink = sink
@@ -69,14 +67,7 @@ class View:
             self.engine.restore(checkpoint)
         except msgspec.DecodeError:
             # Another version wrote what the decoder remembered: the tape tells it again.
-            self.engine = start_engine(self._reader)
-            for batch in self._reader.read(max(self._reader.first, self.engine.offset)):
-                if batch.offset >= checkpoint.offset:
-                    break
-                kept = batch.data.slice(0, checkpoint.offset - batch.offset)
-                self.engine.feed(FrameBatch(batch.offset, kept))
-                self.engine.take()
-                self.engine.take_wishes()
+            decode_to(self.engine, self._reader, checkpoint.offset)
 
     def advance(self, frames_max: int = 50_000) -> int:
         """Decode at most about so many frames that are on the tape now; return how many were."""
@@ -144,14 +135,6 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """Only where the C library is glibc."""
 
 
-def start_engine(reader: TapeReader, *, keep_books: bool = False) -> Engine:
-    """Return a decoder that stands at the tape's beginning, knowing what was taken off before it."""
-    engine = Engine(reader.tape_id, keep_books=keep_books)
-    if reader.pruned is not None:
-        engine.restore(reader.pruned)
-    return engine
-
-
 def deliver(
     tape: str,
     sinks: tuple[str, ...],
@@ -164,7 +147,7 @@ def deliver(
         reader = open_reader(tape)
         sink = open_sink(spec, reader.tape_id)
         try:
-            view = View(reader, reader.tape_id, sink, settings or DeliverSettings())
+            view = View(reader, sink, settings or DeliverSettings())
             while view.advance():
                 view.take_wishes()  # the past cannot be asked again: answers, where given, are on the tape
                 if on_progress:

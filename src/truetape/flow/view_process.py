@@ -42,7 +42,7 @@ class Views:
         self._settings = settings
         self._reader = open_reader(settings.tape)
         self._sinks = [open_sink(spec, self._reader.tape_id) for spec in settings.sinks]
-        self._views = [View(self._reader, self._reader.tape_id, sink, settings.deliver) for sink in self._sinks]
+        self._views = [View(self._reader, sink, settings.deliver) for sink in self._sinks]
         self._watch = Watch()
         self._archived = 0
         self._compacted_ns = clock.monotonic_ns()

@@ -14,13 +14,15 @@ from truetape import clock
 from truetape.collect.errand import SUFFIX, name_tape
 from truetape.config import RetentionSettings, Settings
 from truetape.decode.engine import Engine
+from truetape.decode.past import decode_to, start_engine
 from truetape.errors import ConfigError, TapeError
+from truetape.events.checkpoint import Checkpoint
 from truetape.events.schema import KINDS
 from truetape.lake import drop_days
 from truetape.ops.place import list_lakes
 from truetape.sinks import name_beside, open_sink, split_spec
 from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed, open_reader
-from truetape.tape.folder import segment_path
+from truetape.tape.folder import check_identity, segment_path
 from truetape.tape.pruning import prune_segments
 
 DAY_NS = 86_400 * 10**9
@@ -72,7 +74,9 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
     sealed = list_sealed(find_folder(settings.tape))
     left = sum(info.bytes for info in sealed)
     chosen: list[SegmentInfo] = []
-    delivered, open_ns = _find_delivered(settings), _find_open_gap(settings, now_ns)
+    checkpoints = _read_checkpoints(settings)
+    delivered = _find_delivered(checkpoints)
+    open_ns = _find_open_gap(checkpoints, now_ns - int(rules.open_gap_days * DAY_NS))
     for info in sealed[:-1]:  # the newest stays: it says where the tape goes on
         is_old = bool(rules.tape_days) and info.last_received_ns < now_ns - int(rules.tape_days * DAY_NS)
         is_over = bool(rules.tape_bytes_max) and left > rules.tape_bytes_max
@@ -88,42 +92,33 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
     return chosen, ""
 
 
-def _find_delivered(settings: Settings) -> tuple[int, str]:
+def _read_checkpoints(settings: Settings) -> dict[str, Checkpoint | None]:
+    """Return where each sink stands, and what decoding remembered there."""
+    tape_id = check_identity(find_folder(settings.tape)).id
+    checkpoints = {}
+    for spec in settings.sinks:
+        sink = open_sink(spec, tape_id)
+        try:
+            checkpoints[spec] = sink.resume()
+        finally:
+            sink.close()
+    return checkpoints
+
+
+def _find_delivered(checkpoints: dict[str, Checkpoint | None]) -> tuple[int, str]:
     """Return up to where every sink has the tape, and which sink is the last."""
-    reader = open_reader(settings.tape)
-    try:
-        stands = []
-        for spec in settings.sinks:
-            sink = open_sink(spec, reader.tape_id)
-            try:
-                checkpoint = sink.resume()
-            finally:
-                sink.close()
-            stands.append((checkpoint.offset if checkpoint else 0, spec))
-        return min(stands, default=(0, "no sink"))
-    finally:
-        reader.close()
+    stands = [(checkpoint.offset if checkpoint else 0, spec) for spec, checkpoint in checkpoints.items()]
+    return min(stands, default=(0, "no sink"))
 
 
-def _find_open_gap(settings: Settings, now_ns: int) -> int | None:
-    """Return when the oldest gap began that is still open, and not older than the settings wait for."""
-    reader = open_reader(settings.tape)
-    try:
-        lakes = [spec for spec in settings.sinks if split_spec(spec)[0] == "lake"]
-        begun: list[int] = []
-        for spec in lakes:
-            sink = open_sink(spec, reader.tape_id)
-            try:
-                checkpoint = sink.resume()
-            finally:
-                sink.close()
-            if checkpoint is not None:
-                engine = Engine(reader.tape_id)
-                engine.restore(checkpoint)
-                begun += [state.gap_from_ns for _, state in engine.states if state.gap]
-    finally:
-        reader.close()
-    oldest_ns = now_ns - int(settings.retention.open_gap_days * DAY_NS)
+def _find_open_gap(checkpoints: dict[str, Checkpoint | None], oldest_ns: int) -> int | None:
+    """Return when the oldest gap began that lakes say is still open, of those that began after a moment."""
+    begun: list[int] = []
+    for spec, checkpoint in checkpoints.items():
+        if checkpoint is not None and split_spec(spec)[0] == "lake":
+            engine = Engine(checkpoint.tape_id)
+            engine.restore(checkpoint)
+            begun += [state.gap_from_ns for _, state in engine.states if state.gap]
     return min((at for at in begun if at >= oldest_ns), default=None)
 
 
@@ -136,20 +131,10 @@ def _prune_tape(settings: Settings, segments: list[SegmentInfo]) -> None:
                 raise TapeError(f"{segment_path(folder, info.first)} is not as the manifest says: nothing was pruned")
     reader = open_reader(settings.tape)
     try:
-        engine = Engine(reader.tape_id)
-        if reader.pruned is not None:
-            engine.restore(reader.pruned)
-        end = segments[-1].end
-        for batch in reader.read(max(reader.first, engine.offset)):
-            if batch.offset >= end:
-                break
-            engine.feed(batch)
-            engine.take()
-            engine.take_wishes()
+        engine, end = start_engine(reader), segments[-1].end
+        decode_to(engine, reader, end)
     finally:
         reader.close()
-    if engine.offset > end:
-        raise TapeError(f"{folder}: a batch reaches over the end of a segment at {end}: nothing was pruned")
     prune_segments(folder, segments, msgspec.structs.replace(engine.save(), offset=end))
 
 
