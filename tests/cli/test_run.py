@@ -10,22 +10,38 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
+from typing import Any
 
 import pytest
 
+from truetape.lake import Lake
+from truetape.quality.snapshots import survey_snapshots
+from truetape.sim.venues.coingecko import DEMO_KEY
+
 SPEED = 20
+FAST = 40
 CLOCK = f"1767571190@{SPEED}"
 """Ten seconds before a minute begins at which the job is due."""
 
 
 @pytest.fixture
 def sim_url() -> Iterator[str]:
-    """A fake venue whose time runs as fast as the recorder's."""
-    command = [sys.executable, "-m", "truetape.cli", "sim", "--port", "0", "--venue", "coinbase", "--rate", "5"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    """Fake venues."""
+    with serve() as url:
+        yield url
+
+
+@contextmanager
+def serve(clock: str = "") -> Iterator[str]:
+    """Serve fake venues and services."""
+    command = [sys.executable, "-m", "truetape.cli", "sim", "--port", "0", "--rate", "5"]
+    command += [part for name in ("coinbase", "snapshot", "coingecko") for part in ("--venue", name)]
+    environment = {**os.environ, **({"TRUETAPE_CLOCK": clock} if clock else {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         found = re.search(r"http://\S+:\d+", process.stdout.readline())
         assert found
@@ -89,6 +105,71 @@ def test_a_daemon_records_runs_jobs_alerts_and_stops(
     runs = json.loads(done.stdout)
     assert "ftp://nowhere" in runs[-1]["error"]
     assert runs[-1]["due_at"].endswith(":00Z")
+
+
+def test_venues_snapshots_and_coins_share_one_daemon_and_survive_a_kill(tmp_path: Path) -> None:
+    """Turns that nobody took are gaps, those that were taken are not repeated, and everything balances."""
+    port, timeline = 20_000 + os.getpid() % 10_000, f"1767571190@{FAST}@{time():.3f}"
+    with serve(timeline) as url:
+        (tmp_path / "truetape.yaml").write_text(
+            f"tape: t\nsinks: ['lake:l']\nvenues: {{coinbase: {{url: '{url}', instruments: [BTC-USD]}}}}\n"
+            f"snapshots: {{fake: {{url: '{url}/snapshot', interval_seconds: 40, requests_per_minute_max: 10000,\n"
+            "             filters: {markets_max: 6}}}\n"
+            f"coins: {{url: '{url}', ids: [bitcoin], ranked: 10, calls_per_minute: 10000}}\n"
+            f"ops: {{state: s, health_port: {port}}}\nlog: {{format: json}}\njobs: {{market_data: {{at: '* * * * *'}},\n"
+            + "".join(f"       {name}: {{at: never}},\n" for name in ("ohlc_hourly", "ohlc_daily", *HOUSEKEEPING))
+            + "       }\n"
+        )
+        first = start_daemon(tmp_path, timeline)
+        try:
+            assert wait_for(lambda: count_turns(port) >= 2), "no turns"
+            assert wait_for(lambda: 'state="done"' in read(port, "metrics")[1]), "no job was done"
+        finally:
+            os.killpg(first.pid, signal.SIGKILL)
+            first.communicate()
+        sleep(100 / FAST)  # two turns pass
+        second = start_daemon(tmp_path, timeline)
+        try:
+            assert wait_for(lambda: count_turns(port) >= 2), "no turns after a restart"
+            assert wait_for(lambda: read(port, "healthz")[0] == 200)
+        finally:
+            second.send_signal(signal.SIGTERM)
+            output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    cycles = [json.loads(line) for line in output.splitlines() if '"event": "cycle"' in line]
+    assert {cycle["service"] for cycle in cycles} == {"fake"}
+    assert "snapshots of fake:" in output
+    survey = survey_snapshots(Lake(tmp_path / "l"))
+    assert (survey.unexplained, survey.repeats) == (0, 0)
+    assert survey.explained >= 6
+    assert len(Lake(tmp_path / "l").sql("from coin").arrow()) >= 250
+    assert ask(tmp_path, "verify", "--json")["balanced"]
+    status = ask(tmp_path, "status", "--json")
+    assert [one["tape"] for one in (status, *status["beside"])] == ["t", "t-jobs"]
+    assert [(one["service"], one["tracked"]) for one in status["services"]] == [("fake", 6)]
+    assert status["jobs"][0]["job"] == "market_data"
+
+
+HOUSEKEEPING = ("build", "check", "report", "compact", "retention", "backup")
+
+
+def start_daemon(folder: Path, timeline: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "truetape.cli", "run"], cwd=folder, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+        env={**os.environ, "TRUETAPE_CLOCK": timeline, "TRUETAPE_KEY_COINGECKO_DEMO": DEMO_KEY},
+    )  # fmt: skip
+
+
+def count_turns(port: int) -> int:
+    text = read(port, "healthz")[1] or "{}"
+    return sum(service["cycles"] for service in json.loads(text).get("snapshots", ()))
+
+
+def ask(folder: Path, *arguments: str) -> Any:
+    done = subprocess.run([sys.executable, "-m", "truetape.cli", *arguments], cwd=folder, capture_output=True)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return json.loads(done.stdout)
 
 
 def read(port: int, page: str) -> tuple[int, str]:

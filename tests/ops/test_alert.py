@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from truetape.config import AlertSettings
 from truetape.ops.alert import Desk, find_troubles
-from truetape.ops.vital import StreamVital, Vitals
+from truetape.ops.vital import ServiceVital, StreamVital, Vitals
 
 RULES = AlertSettings(group_seconds=30, repeat_hours=1, messages_per_hour_max=3)
 WELL = Vitals(disk_free_bytes=10**11)
@@ -35,6 +35,13 @@ def test_each_rule_finds_its_trouble_and_names_it() -> None:
     }  # fmt: skip
     assert found["gap binance BTC-USDT trade"] == "binance BTC-USDT trade: in a gap for 90 s (silence)"
     assert found["job backup"] == "job backup failed: no space"
+
+
+def test_a_service_that_misses_snapshots_is_one_trouble() -> None:
+    missing = ServiceVital("fake", 3, 40, 20, 20, 70, 20, 0, 30.0, 900.0, ("decode",))
+    blind = tuple(stream(symbol=f"fake/m{n}", channel="market_snapshot", gap="decode", age_s=None) for n in range(20))
+    found = find_troubles(msgspec.structs.replace(WELL, services=(missing,), streams=blind), None, RULES)
+    assert found == {"snapshots fake": "snapshots.fake: snapshots are missed (decode)"}
 
 
 def test_what_begins_together_is_told_together() -> None:

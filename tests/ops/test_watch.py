@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from truetape.config import AlertSettings, OpsSettings, Settings
 from truetape.errors import ConfigError
 from truetape.ops.letter import Postman
 from truetape.ops.metrics import HealthServer, find_illness
-from truetape.ops.vital import StreamVital, Vitals
+from truetape.ops.vital import JobVital, ServiceVital, StreamVital, Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 
 STREAM = StreamVital("binance", 'BTC"USDT', "trade", 12, 0.5, "", 1, 20.0)
@@ -61,6 +62,38 @@ def test_an_address_that_is_none_is_refused_and_not_shown() -> None:
 def test_health_has_reasons() -> None:
     assert find_illness(WELL) == []
     assert find_illness(Vitals()) == ["no connection is open"]
+
+
+def test_snapshot_services_are_judged_by_their_turns() -> None:
+    """What is only asked for needs no connection; a gap before its first turn is no illness."""
+    snapshot = StreamVital("snapshot", "fake/m1", "market_snapshot", 0, None, "disconnect", 1, None)
+    alone = Vitals(is_streaming=False, streams=(snapshot,))
+    well = ServiceVital("fake", 3, 58, 2, 20, 70, 4, 1, 30.0, 900.0)
+    assert find_illness(msgspec.structs.replace(alone, services=(well,))) == []
+    ill = msgspec.structs.replace(well, faults=("decode", "rate_limit"), age_s=3000.0)
+    assert find_illness(msgspec.structs.replace(alone, services=(ill,))) == [
+        "snapshots.fake: snapshots are missed (decode, rate_limit)",
+        "snapshots.fake: no turn for 3,000 s",
+    ]
+
+
+async def test_services_and_jobs_have_metrics() -> None:
+    service = ServiceVital("fake", 3, 58, 2, 20, 70, 4, 1, 30.0, 900.0)
+    vitals = Vitals(services=(service,), jobs=(JobVital("market_data", "done", 12.0),), is_streaming=False)
+    async with HealthServer(lambda: vitals, 0) as server, aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{server.port}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        async with session.get(f"http://127.0.0.1:{server.port}/healthz") as answer:
+            said = await answer.json()
+    for line in (
+        'truetape_snapshots_total{service="fake"} 58.0',
+        'truetape_snapshots_missed_total{service="fake"} 2.0',
+        'truetape_snapshot_requests_total{outcome="failed",service="fake"} 3.0',
+        'truetape_snapshot_turn_age_seconds{service="fake"} 30.0',
+        'truetape_job_age_seconds{job="market_data",state="done"} 12.0',
+    ):
+        assert line in lines
+    assert (said["snapshots"][0]["service"], said["jobs"][0]["state"]) == ("fake", "done")
 
 
 async def test_health_and_metrics_are_served_on_loopback() -> None:

@@ -3,32 +3,39 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from truetape import clock
+from truetape.cli._live import Lines
+from truetape.collect.errand import name_tape
+from truetape.collect.status import ServiceStatus
 from truetape.config import Settings, load_alert_urls
-from truetape.flow import LiveStatus, idle, record
+from truetape.errors import Busy
+from truetape.flow import LiveStatus, deliver_jobs, idle, record
 from truetape.ops import coin
 from truetape.ops.alert import Message
 from truetape.ops.cron import check_jobs
 from truetape.ops.letter import Postman
+from truetape.ops.lock import hold
 from truetape.ops.metrics import HealthServer
 from truetape.ops.schedule import keep_schedule, launch_process
-from truetape.ops.vital import StreamVital, Vitals
+from truetape.ops.vital import ServiceVital, StreamVital, Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
-
-Say = Callable[[str], None]
+from truetape.tape import has_tape
 
 
 class Daemon:
     """One recording with everything that keeps it going."""
 
-    def __init__(self, settings: Settings, config: Path, show: Callable[[LiveStatus], None], say: Say) -> None:
+    def __init__(self, settings: Settings, config: Path, screen: Lines) -> None:
         self._settings, self._config = settings, config
-        self._show, self._say = show, say
+        self._screen, self._say = screen, screen.say
         self._status = LiveStatus()
+        self._trouble = ""
+        """Why jobs and alerts have ended, while recording goes on."""
 
     async def run(self, duration_s: float | None = None) -> LiveStatus:
         """Record until stopped; jobs that are running when it stops are stopped, too, and say so in the history."""
@@ -49,32 +56,46 @@ class Daemon:
                 await asyncio.wait([recording, *beside], return_when=asyncio.FIRST_COMPLETED)
                 for task in beside:
                     if task.done() and not recording.done():
-                        self._say(f"jobs and alerts ended, recording goes on: {task.exception()}")
+                        self._trouble = f"jobs and alerts ended, recording goes on: {task.exception()}"
+                        self._say(self._trouble)
                 return await recording
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+                await asyncio.to_thread(deliver_quietly, self._settings)  # a job that was stopped could not
 
     async def _record(self, duration_s: float | None) -> LiveStatus:
-        if not self._settings.venues and coin.is_wanted(self._settings):
+        settings = self._settings
+        if not is_recording(settings) and coin.is_wanted(settings):
             self._say("venues: none, nothing is recorded: jobs run when they are due")
             return await idle(duration_s)
-        return await record(self._settings, self._take, duration_s=duration_s)
+        return await record(settings, self._take, duration_s, self._screen.show_cycle)
 
     def _take(self, status: LiveStatus) -> None:
         self._status = status
-        self._show(status)
+        self._screen.show(status)
 
     def _tell(self, message: Message) -> None:
         for line in message.body.splitlines():
             self._say(line if message.is_recovery else f"trouble: {line}")
 
     def _look(self) -> Vitals:
-        return add_surroundings(measure(self._status, clock.wall_ns()), self._settings)
+        vitals = measure(self._status, clock.wall_ns(), is_streaming=bool(self._settings.venues))
+        troubles = list(vitals.troubles)
+        if is_recording(self._settings) and self._status.tape is None:
+            troubles.append("recording has not begun")
+        if self._trouble:
+            troubles.append(self._trouble)
+        return add_surroundings(msgspec.structs.replace(vitals, troubles=tuple(troubles)), self._settings)
 
 
-def measure(status: LiveStatus, now_ns: int) -> Vitals:
+def is_recording(settings: Settings) -> bool:
+    """Tell whether there is anything for the recorder, jobs not counted."""
+    return bool(settings.venues or settings.snapshots)
+
+
+def measure(status: LiveStatus, now_ns: int, *, is_streaming: bool = True) -> Vitals:
     """Turn the last word of both processes into vitals."""
     tape, view = status.tape, status.view
     streams = tuple(
@@ -94,4 +115,23 @@ def measure(status: LiveStatus, now_ns: int) -> Vitals:
         streams=streams,
         connections=dict(Counter(connection.state for connection in tape.connections)) if tape else {},
         troubles=tuple(troubles),
+        services=tuple(measure_service(service, now_ns) for service in tape.services) if tape else (),
+        is_streaming=is_streaming,
     )
+
+
+def measure_service(service: ServiceStatus, now_ns: int) -> ServiceVital:
+    """Turn what the recorder says of a snapshot service into vitals."""
+    return ServiceVital(
+        service.service, service.cycles, service.snapshots, service.missed, service.tracked, service.requests,
+        service.failures, service.rate_limited, now_ns / 1e9 - service.due_us / 1e6 if service.due_us else None,
+        service.interval_s, service.faults, bool(service.refusal),
+    )  # fmt: skip
+
+
+def deliver_quietly(settings: Settings) -> None:
+    """Carry what jobs fetched into the sinks, whatever became of them; somebody who does so already will."""
+    if not has_tape(name_tape(settings.tape)):
+        return
+    with contextlib.suppress(Busy), hold(Path(settings.ops.state) / "locks", "deliver-jobs"):
+        deliver_jobs(settings)

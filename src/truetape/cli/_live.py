@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
+import msgspec
 import structlog
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +16,7 @@ from truetape.config import LogSettings, Settings
 from truetape.flow.live import LiveStatus
 
 if TYPE_CHECKING:
+    from truetape.collect.snapshot import Cycle
     from truetape.flow.message import StreamStatus
 
 LINE_EVERY_NS = 10_000_000_000
@@ -60,6 +62,9 @@ class LiveTable:
     def show(self, status: LiveStatus) -> None:
         """Draw the newest status."""
         self._live.update(self.draw(status, clock.monotonic_ns(), clock.wall_ns()))
+
+    def show_cycle(self, cycle: "Cycle") -> None:
+        """Take note of nothing: the table has a row for each stream."""
 
     def draw(self, status: LiveStatus, now_ns: int, wall_ns: int) -> Group:
         """Return the picture of a status at a moment."""
@@ -157,6 +162,10 @@ class Lines:
             open_gaps=sum(bool(s.gap) for s in view.streams) if view else 0,
         )
 
+    def show_cycle(self, cycle: "Cycle") -> None:
+        """Log one turn of a snapshot service."""
+        self._log.info("cycle", **msgspec.to_builtins(cycle))
+
     def summarize(self, status: LiveStatus, settings: Settings) -> None:
         """Print what was recorded."""
         summarize(status, settings)
@@ -171,6 +180,11 @@ def summarize(status: LiveStatus, settings: Settings) -> None:
     click.echo(
         f"in {', '.join(settings.sinks)}: " + (", ".join(f"{n:,} {kind}" for kind, n in rows.items()) or "nothing")
     )
+    for service in status.tape.services if status.tape else ():
+        click.echo(
+            f"snapshots of {service.service}: {service.snapshots:,} taken, {service.missed:,} missed in "
+            f"{service.cycles:,} turns; {service.requests:,} requests, {service.failures:,} failed"
+        )
     streams = status.view.streams if status.view else []
     blind = [s for s in streams if s.gap and s.gap != "venue_status"]
     for stream in blind[:STREAMS_SHOWN_MAX]:

@@ -14,9 +14,9 @@ from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotS
 from truetape.errors import ConfigError
 from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake
-from truetape.ops.alert import Message
+from truetape.ops.alert import Message, find_troubles
 from truetape.ops.letter import Postman
-from truetape.ops.vital import Vitals
+from truetape.ops.vital import ServiceVital, Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 from truetape.quality.snapshots_report import make_tables, write_snapshot_report
 from truetape.sim.server import SimServer
@@ -101,13 +101,14 @@ class Watch:
 
     def look(self) -> Vitals:
         """Return what is wrong now; a line stays the same while the reasons do."""
-        troubles = [
-            f"snapshots.{name}: snapshots are missed ({', '.join(sorted(cycle.faults))})"
+        services = tuple(
+            ServiceVital(name, cycle.number, cycle.snapshots, cycle.missed, cycle.tracked, cycle.requests.requests,
+                         cycle.requests.failures, cycle.requests.rate_limited, None, 0, tuple(sorted(cycle.faults)))
             for name, cycle in self._newest.items()
-            if cycle.faults
-        ]
-        counts = {"rows.error": self._failures}
-        return add_surroundings(Vitals(troubles=tuple(troubles), counts=counts), self._settings)
+        )  # fmt: skip
+        return add_surroundings(
+            Vitals(services=services, counts={"rows.error": self._failures}, is_streaming=False), self._settings
+        )
 
 
 async def poll_watched(settings: Settings, cycles: int) -> PollTotal:
@@ -131,7 +132,8 @@ async def poll_watched(settings: Settings, cycles: int) -> PollTotal:
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    left = [trouble for trouble in watch.look().troubles if trouble not in told] if watch.has_turns else []
+    troubles = find_troubles(watch.look(), None, settings.alerts) if watch.has_turns else {}
+    left = [text for key, text in troubles.items() if key.startswith("snapshots ") and text not in told]
     if left and postman is not None:
         await postman.send(Message("truetape: snapshots are missed", "\n".join(left), is_recovery=False))
     return total

@@ -9,7 +9,7 @@ from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from truetape.config import Settings
+    pass
 
 
 @click.group("jobs")
@@ -51,6 +51,7 @@ def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
 
     import msgspec
 
+    from truetape.cli._daemon import deliver_quietly
     from truetape.errors import Busy
     from truetape.ops import load_job, run_job
 
@@ -62,30 +63,12 @@ def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
         click.echo(str(error), err=as_json)
         return
     finally:
-        _deliver(settings)
+        deliver_quietly(settings)
     if as_json:
         print_json(done)
         return
     counts = msgspec.json.decode(done.report, type=dict[str, int | str])
     click.echo(f"{name} {done.state}: " + ", ".join(f"{key} {value}" for key, value in counts.items()))
-
-
-def _deliver(settings: "Settings") -> None:
-    """Carry what the job fetched into the sinks, whatever became of it; somebody who does so already will."""
-    from truetape.collect.errand import name_tape
-    from truetape.tape import has_tape
-
-    if not has_tape(name_tape(settings.tape)):
-        return
-    from truetape.errors import Busy
-    from truetape.flow import deliver_jobs
-    from truetape.ops.lock import hold
-
-    try:
-        with hold(Path(settings.ops.state) / "locks", "deliver-jobs"):
-            deliver_jobs(settings)
-    except Busy:
-        return
 
 
 @command.command("history")

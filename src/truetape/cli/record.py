@@ -44,5 +44,5 @@ def command(
     is_live = sys.stdout.isatty() and not plain and settings.log.format == "auto"
     screen = LiveTable() if is_live else Lines(settings.log)
     with screen:
-        status = clock.run(record(settings, screen.show, duration_s=duration))
+        status = clock.run(record(settings, screen.show, duration, screen.show_cycle))
     screen.summarize(status, settings)

@@ -11,7 +11,7 @@ from truetape.cli._options import config_option
 @config_option
 @click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
 def command(config_path: Path, duration: float | None) -> None:
-    """Run the recorder, the jobs when they are due, alerts and the health port; SIGTERM stops in good order."""
+    """Record venues and snapshot services, run jobs when they are due, alerts and the health port; SIGTERM stops all."""
     from truetape import clock
     from truetape.cli._daemon import Daemon
     from truetape.cli._live import Lines
@@ -19,6 +19,6 @@ def command(config_path: Path, duration: float | None) -> None:
 
     settings = load_settings(config_path)
     with Lines(settings.log) as lines:
-        status = clock.run(Daemon(settings, config_path, lines.show, lines.say).run(duration))
-    if settings.venues:
+        status = clock.run(Daemon(settings, config_path, lines).run(duration))
+    if settings.venues or settings.snapshots:
         lines.summarize(status, settings)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -197,7 +197,7 @@ def find_error(errors: BaseExceptionGroup[Any]) -> Fatal:
 
 def load_venues(settings: Settings) -> dict[str, Venue]:
     """Load the venues of the settings and refuse channels and markets they do not have, or that need a missing key."""
-    if not settings.venues:
+    if not settings.venues and not settings.snapshots:
         raise ConfigError("venues: empty; name at least one venue to record")
     venues = {name: load_venue(name) for name in settings.venues}
     for name, venue in venues.items():
@@ -247,15 +247,25 @@ async def collect(
     the tape cannot be written.
     """
     venues = load_venues(settings) if venues is None else venues
-    about = {"version": version("truetape"), "tape": settings.tape, "config": msgspec.to_builtins(settings)}
-    recorder = Recorder(writer, settings.record, about)
+    recorder = open_recorder(settings, writer)
     collector = Collector(settings, venues, recorder, tuning, followed=followed)
+    await run_recorder(recorder, lambda: collector.run(stop, wishes, on_status))
+
+
+def open_recorder(settings: Settings, writer: TapeWriter) -> Recorder:
+    """Make the recorder of a tape, which says first what it was started with."""
+    about = {"version": version("truetape"), "tape": settings.tape, "config": msgspec.to_builtins(settings)}
+    return Recorder(writer, settings.record, about)
+
+
+async def run_recorder(recorder: Recorder, collect: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a recorder below what collects, until that has ended and its last frame is on the tape."""
     try:
         with tune_interpreter():
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run())
                 await recorder.begun.wait()
-                await _run_above(recorder, collector.run(stop, wishes, on_status))
+                await _run_above(recorder, collect())
     except* Fatal as errors:
         raise find_error(errors) from None
 

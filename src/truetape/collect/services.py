@@ -12,6 +12,7 @@ from truetape.collect.key import Key, explain_missing, load_key
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Decide, decide
 from truetape.collect.snapshot import Cycle, Service
+from truetape.collect.status import ServiceStatus
 from truetape.collect.tracked import Past
 from truetape.config import SnapshotSettings
 from truetape.errors import ConfigError, Refused
@@ -77,6 +78,7 @@ async def run_services(
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             assert isinstance(error, Refused)
+            service.refusal = str(error)
             service.note("feed_refused", service.name, reason=str(error))
             service.note("closed", service.name, code=None, reason=str(error), cause="venue")
             refusals.append(error)
@@ -97,3 +99,13 @@ async def run_services(
             await running
     if refusals and len(refusals) == len(services):
         raise refusals[0]
+
+
+def describe_service(service: Service) -> ServiceStatus:
+    """Say how a service is doing."""
+    total, last = service.total, service.last
+    return ServiceStatus(
+        service.name, service.cycles, service.snapshots, service.missed, len(service.tracked),
+        total.requests, total.failures, total.rate_limited, service.settings.interval_seconds,
+        last.due_us if last else 0, tuple(sorted(last.faults)) if last else (), service.refusal,
+    )  # fmt: skip

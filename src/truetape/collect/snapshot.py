@@ -122,6 +122,9 @@ class Service:
         """(due_us, ids) of the turn that an earlier run had begun."""
         self.total = Tally()
         self.cycles = self.snapshots = self.missed = 0
+        self.last: Cycle | None = None
+        self.refusal = ""
+        """Why it is not asked any more."""
         self._tally = Tally()
         self._due_us = 0
         self._end_ns = 0
@@ -178,8 +181,9 @@ class Service:
         self.snapshots += self._snapshots
         self.missed += self._missed
         seconds = (clock.monotonic_ns() - began_ns) / 1e9
-        return Cycle(self.name, self.cycles, due_us, wanted, self._snapshots, self._missed, self._tally,
-                     round(seconds, 3), self._reason, dict(self._faults))  # fmt: skip
+        self.last = Cycle(self.name, self.cycles, due_us, wanted, self._snapshots, self._missed, self._tally,
+                          round(seconds, 3), self._reason, dict(self._faults))  # fmt: skip
+        return self.last
 
     # -- which markets ------------------------------------------------------------------------------------
 

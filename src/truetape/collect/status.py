@@ -38,6 +38,28 @@ class VenueStatus(msgspec.Struct, frozen=True):
     """For how long the venue told us to wait."""
 
 
+class ServiceStatus(msgspec.Struct, frozen=True):
+    """How one snapshot service is doing, since this run began."""
+
+    service: str
+    cycles: int
+    """Turns taken."""
+    snapshots: int
+    missed: int
+    tracked: int
+    """Markets asked for in every turn."""
+    requests: int
+    failures: int
+    rate_limited: int
+    interval_s: float
+    due_us: int
+    """Turn taken last; 0 before the first."""
+    faults: tuple[str, ...] = ()
+    """Why snapshots of that turn were missed, by the ledger's words."""
+    refusal: str = ""
+    """Why the service is not asked any more; empty: it is."""
+
+
 class CollectorStatus(msgspec.Struct, frozen=True):
     """How everything is doing."""
 
@@ -45,3 +67,4 @@ class CollectorStatus(msgspec.Struct, frozen=True):
     connections: tuple[ConnectionStatus, ...]
     recorder: RecorderStatus
     wishes_dropped: int
+    services: tuple[ServiceStatus, ...] = ()

@@ -1,6 +1,7 @@
 """Which markets of a snapshot service are tracked, and what a tape's end says of the run before."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from truetape.config import SnapshotSettings
 from truetape.errors import DecodeError
-from truetape.tape import find_folder, has_tape, open_reader
+from truetape.tape import find_folder, has_tape, list_sealed, open_reader
 from truetape.tape.contract import TapeReader
 from truetape.tape.folder import list_firsts
 from truetape.tape.frame import FrameKind
@@ -18,7 +19,9 @@ from truetape.venues.snapshot import NAME
 
 ROSTER = "snapshot_roster"
 SEGMENTS_MAX = 200
-"""Segments read backwards, at most: a service that is polled alone writes little, and a roster whenever it changes."""
+"""Segments read backwards, at most: a service that is polled alone writes little, and a roster in every turn."""
+FRAMES_MAX = 20_000_000
+"""Frames read backwards, at most, where much else is on the tape: some ten seconds."""
 
 
 class Tracked(msgspec.Struct):
@@ -82,23 +85,38 @@ def describe_market(market: Tracked) -> dict[str, Any]:
     return {"id": market.id, "status": market.status, "has_history": market.has_history}
 
 
-def read_past(tape: str, services: Sequence[str]) -> dict[str, Past]:
+def read_past(tape: str, services: Sequence[str], frames_max: int = FRAMES_MAX) -> dict[str, Past]:
     """Read from the tape's end who was tracked, and what was answered in the newest turn of each service."""
     if not has_tape(tape):
         return {}
     reader = open_reader(tape)
     try:
-        return _read_backwards(reader, list_firsts(find_folder(tape)), services)
+        return _read_backwards(reader, _choose_spans(find_folder(tape), reader.end, frames_max), services)
     finally:
         reader.close()
 
 
-def _read_backwards(reader: TapeReader, firsts: list[int], services: Sequence[str]) -> dict[str, Past]:
+def _choose_spans(folder: Path, end: int, frames_max: int) -> list[tuple[int, int]]:
+    """Return from where to where to read, newest first: the segments that may hold a word of services."""
+    sealed = {info.first: info for info in list_sealed(folder)}
+    spans: list[tuple[int, int]] = []
+    for first in reversed(list_firsts(folder)):
+        info, span = sealed.get(first), (first, end)
+        end = first
+        if info is not None and NAME not in info.venues:
+            continue
+        frames_max -= span[1] - span[0]
+        if spans and (frames_max < 0 or len(spans) == SEGMENTS_MAX):
+            break
+        spans.append(span)
+    return spans
+
+
+def _read_backwards(reader: TapeReader, spans: Sequence[tuple[int, int]], services: Sequence[str]) -> dict[str, Past]:
     rosters: dict[str, Past] = {}
     turns: dict[str, tuple[int, set[str]]] = {}
     histories: set[tuple[str, str]] = set()
-    ends = [*firsts[1:], *([reader.end] if firsts else [])]
-    for first, end in list(zip(firsts, ends, strict=True))[: -SEGMENTS_MAX - 1 : -1]:
+    for first, end in spans:
         found: dict[str, Past] = {}
         for kind, service, meta in _iterate_frames(reader, first, end):
             if kind == FrameKind.EVENT:

@@ -12,6 +12,8 @@ from truetape.flow.live import idle as idle
 from truetape.flow.live import record as record
 from truetape.flow.proof import Verdict as Verdict
 from truetape.flow.proof import verify as verify
+from truetape.flow.survey import list_services as list_services
+from truetape.flow.survey import read_all_status as read_all_status
 from truetape.flow.survey import read_status as read_status
 from truetape.flow.view import Progress as Progress
 from truetape.flow.view import View as View

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from truetape.collect.services import check_services
+from truetape.collect.snapshot import Cycle
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError, TruetapeError
 from truetape.flow.message import (
@@ -17,6 +19,7 @@ from truetape.flow.message import (
     Finish,
     Grant,
     TapeStatus,
+    Turn,
     ViewStatus,
     read_from_child,
     write_line,
@@ -38,14 +41,16 @@ class LiveStatus(msgspec.Struct):
 
 
 OnStatus = Callable[[LiveStatus], None]
+OnCycle = Callable[[Cycle], None]
 
 
 class Recording:
     """The two processes of a running `record`."""
 
-    def __init__(self, settings: Settings, on_status: OnStatus) -> None:
+    def __init__(self, settings: Settings, on_status: OnStatus, on_cycle: OnCycle) -> None:
         self._settings = settings
         self._on_status = on_status
+        self._on_cycle = on_cycle
         self._collector: Process | None = None
         self._finishing = False
         self.status = LiveStatus()
@@ -116,6 +121,8 @@ class Recording:
                 case ViewStatus():
                     self.status.view = message
                     self._on_status(self.status)
+                case Turn(cycle=cycle):
+                    self._on_cycle(cycle)
                 case Failed(error=error, is_fatal=True):
                     self.failure = self.status.trouble = error
                     self._on_status(self.status)
@@ -132,18 +139,25 @@ def _send(process: Process, message: msgspec.Struct) -> None:
         process.stdin.write(write_line(message))
 
 
-async def record(settings: Settings, on_status: OnStatus, duration_s: float | None = None) -> LiveStatus:
-    """Record what the settings say until SIGINT or SIGTERM, or for so long; return the last status.
+async def record(
+    settings: Settings,
+    on_status: OnStatus,
+    duration_s: float | None = None,
+    on_cycle: OnCycle = lambda cycle: None,
+) -> LiveStatus:
+    """Record venues and snapshot services until SIGINT or SIGTERM, or for so long; return the last status.
 
     Raises ConfigError before anything starts when nothing would be recorded, or a sink is not known.
     """
-    if not settings.venues:
+    if not settings.venues and not settings.snapshots:
         raise ConfigError(
             "venues: nothing to record (allowed: one section per venue); `truetape init` writes an example"
         )
+    if settings.snapshots:
+        check_services(settings.snapshots)
     for spec in settings.sinks:
         split_spec(spec)
-    return await Recording(settings, on_status).run(_listen_for_stop(duration_s))
+    return await Recording(settings, on_status, on_cycle).run(_listen_for_stop(duration_s))
 
 
 async def idle(duration_s: float | None = None) -> LiveStatus:

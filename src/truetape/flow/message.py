@@ -2,6 +2,8 @@
 
 import msgspec
 
+from truetape.collect.snapshot import Cycle
+from truetape.collect.status import ServiceStatus
 from truetape.config import Settings
 from truetape.events.wish import Fetch, Reconnect, Resubscribe
 
@@ -76,6 +78,13 @@ class TapeStatus(msgspec.Struct, frozen=True, tag=True):
     dropped_frames: int
     connections: list[ConnectionLine]
     troubles: list[str]
+    services: tuple[ServiceStatus, ...] = ()
+
+
+class Turn(msgspec.Struct, frozen=True, tag=True):
+    """A snapshot service has taken a turn."""
+
+    cycle: Cycle
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -85,7 +94,7 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 
 ToChild = Begin | Grant | Finish
-FromChild = Grant | Failed | ViewStatus | TapeStatus | Done
+FromChild = Grant | Failed | ViewStatus | TapeStatus | Turn | Done
 
 read_to_child = msgspec.json.Decoder(ToChild).decode
 read_from_child = msgspec.json.Decoder(FromChild).decode

@@ -5,9 +5,11 @@ import sys
 from collections.abc import AsyncIterator
 
 from truetape import clock
-from truetape.collect import CollectorStatus, collect
+from truetape.collect import CollectorStatus
 from truetape.collect.collector import load_venues
+from truetape.collect.ensemble import collect_all
 from truetape.collect.memory import read_followed
+from truetape.collect.services import check_services
 from truetape.config import Settings
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
@@ -16,6 +18,7 @@ from truetape.flow.message import (
     Finish,
     Grant,
     TapeStatus,
+    Turn,
     read_to_child,
 )
 from truetape.tape import TapeSettings, open_writer
@@ -49,7 +52,9 @@ def _report(status: CollectorStatus) -> None:
         ConnectionLine(c.venue, c.feed, c.state, c.frames, c.age_s, c.topics, c.reason) for c in status.connections
     ]
     troubles = [f"{v.venue}: {v.reason}" for v in status.venues if v.reason]
-    say(TapeStatus(recorder.end, recorder.durable, recorder.held_bytes, recorder.dropped_frames, lines, troubles))
+    troubles += [service.refusal for service in status.services if service.refusal]
+    end, durable, held, dropped = recorder.end, recorder.durable, recorder.held_bytes, recorder.dropped_frames
+    say(TapeStatus(end, durable, held, dropped, lines, troubles, status.services))
 
 
 async def _run(settings: Settings) -> None:
@@ -57,6 +62,8 @@ async def _run(settings: Settings) -> None:
     wishes: asyncio.Queue[Wish] = asyncio.Queue(WISHES_MAX)
     record = settings.record
     load_venues(settings)  # what is wrong there is told before there is a tape
+    if settings.snapshots:
+        check_services(settings.snapshots)
     writer = open_writer(
         settings.tape,
         TapeSettings(segment_seconds=int(record.segment_seconds), segment_bytes_max=record.segment_bytes_max),
@@ -64,7 +71,9 @@ async def _run(settings: Settings) -> None:
     listener = asyncio.create_task(_listen(stop, wishes))
     try:
         followed = read_followed(settings)  # after the writer has mended what a crash left
-        await collect(settings, writer, _iterate(wishes), stop, _report, followed=followed)
+        await collect_all(
+            settings, writer, _iterate(wishes), stop, _report, lambda cycle: say(Turn(cycle)), followed=followed
+        )
     finally:
         listener.cancel()
         writer.close()

@@ -4,8 +4,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from truetape.collect.errand import SUFFIX, name_tape
+from truetape.collect.tracked import read_past
+from truetape.config import Settings
 from truetape.errors import TruetapeError
-from truetape.sinks import open_sink
+from truetape.flow.beside import list_tapes
+from truetape.sinks import name_beside, open_sink
 from truetape.tape import find_folder, find_writer, list_segments, open_reader
 
 
@@ -33,6 +37,41 @@ class TapeStatus(msgspec.Struct, frozen=True):
     """Process id of who writes it now."""
     last_received_at: datetime | None
     sinks: list[SinkStatus]
+
+
+class ServiceStatus(msgspec.Struct, frozen=True):
+    """What the tape's end says of one snapshot service."""
+
+    service: str
+    tracked: int
+    """Markets asked for in every turn."""
+    turn_at: datetime | None
+    """When the newest turn with an answer was due."""
+    answered: int
+    """Markets that were answered in it."""
+
+
+FRAMES_MAX = 2_000_000
+"""Frames read backwards for a word of services: about a second."""
+
+
+def list_services(tape: str, services: list[str]) -> list[ServiceStatus]:
+    """Return what the tape's end says of snapshot services."""
+    found = []
+    for name, past in sorted(read_past(tape, services, FRAMES_MAX).items()) if services else ():
+        due_us, done = past.answered
+        turn_at = datetime.fromtimestamp(due_us / 1e6, UTC) if due_us else None
+        found.append(ServiceStatus(name, len(past.markets), turn_at, len(done)))
+    return found
+
+
+def read_all_status(settings: Settings, tape: str | None = None) -> list[TapeStatus]:
+    """Return what is on a tape, or on the recorder's and on that of jobs; TapeError when there is none."""
+    jobs = name_tape(settings.tape)
+    return [
+        read_status(one, tuple(name_beside(spec, SUFFIX) for spec in settings.sinks) if one == jobs else settings.sinks)
+        for one in ([tape] if tape else list_tapes(settings.tape))
+    ]
 
 
 def read_status(tape: str, sinks: tuple[str, ...]) -> TapeStatus:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from truetape.config import AlertSettings
-from truetape.ops.vital import Vitals
+from truetape.ops.vital import POLLED, Vitals
 
 STEADY = ("book_change", "quote", "ticker", "derivative", "oracle_price")
 """Channels that never rest for long; trades of a quiet market may."""
@@ -30,13 +30,7 @@ def find_troubles(now: Vitals, before: Vitals | None, rules: AlertSettings) -> d
 
 
 def _iterate_troubles(now: Vitals, before: Vitals, rules: AlertSettings) -> Iterator[tuple[str, str]]:
-    for stream in now.streams:
-        name = f"{stream.venue} {stream.symbol} {stream.channel}"
-        if stream.gap and (stream.age_s is None or stream.age_s >= rules.gap_seconds):
-            aged = "" if stream.age_s is None else f" for {stream.age_s:,.0f} s"
-            yield f"gap {name}", f"{name}: in a gap{aged} ({stream.gap})"
-        elif stream.channel in STEADY and stream.age_s is not None and stream.age_s >= rules.stale_seconds:
-            yield f"stale {name}", f"{name}: nothing new for {stream.age_s:,.0f} s"
+    yield from _iterate_blind(now, rules)
     for name, limit in (("quarantined", rules.quarantined_max), ("rows.error", rules.errors_max),
                         ("rows.drift", rules.drifts_max)):  # fmt: skip
         fresh = now.counts.get(name, 0) - before.counts.get(name, 0)
@@ -52,6 +46,23 @@ def _iterate_troubles(now: Vitals, before: Vitals, rules: AlertSettings) -> Iter
         yield f"job {job}", f"job {job} failed: {why}"
     for trouble in now.troubles:
         yield f"trouble {trouble}", trouble
+
+
+def _iterate_blind(now: Vitals, rules: AlertSettings) -> Iterator[tuple[str, str]]:
+    """Tell of streams and services that bring nothing."""
+    for stream in now.streams:
+        if stream.channel in POLLED:
+            continue
+        name = f"{stream.venue} {stream.symbol} {stream.channel}"
+        if stream.gap and (stream.age_s is None or stream.age_s >= rules.gap_seconds):
+            aged = "" if stream.age_s is None else f" for {stream.age_s:,.0f} s"
+            yield f"gap {name}", f"{name}: in a gap{aged} ({stream.gap})"
+        elif stream.channel in STEADY and stream.age_s is not None and stream.age_s >= rules.stale_seconds:
+            yield f"stale {name}", f"{name}: nothing new for {stream.age_s:,.0f} s"
+    for service in now.services:
+        if service.faults and not service.is_refused:  # a refusal is a trouble of its own
+            why = ", ".join(service.faults)
+            yield f"snapshots {service.service}", f"snapshots.{service.service}: snapshots are missed ({why})"
 
 
 _COUNTED = {

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from truetape.errors import ConfigError, MissingExtra
-from truetape.ops.vital import Vitals
+from truetape.ops.vital import POLLED, Vitals
+
+LATE_TURNS = 2.5
+"""A service that has taken no turn for so many intervals is not well."""
 
 
 class HealthServer:
@@ -39,9 +43,17 @@ class HealthServer:
             await self._runner.cleanup()
 
     async def _show_health(self, request: web.Request) -> web.Response:
-        """200 while a connection is open and nothing is dropped; 503 with the reasons else."""
-        reasons = find_illness(self._look())
-        return web.json_response({"is_healthy": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        """200 while everything that is recorded is being recorded; 503 with the reasons else."""
+        vitals = self._look()
+        reasons = find_illness(vitals)
+        answer = {
+            "is_healthy": not reasons,
+            "reasons": reasons,
+            "frames": vitals.frames,
+            "snapshots": [msgspec.to_builtins(service) for service in vitals.services],
+            "jobs": [msgspec.to_builtins(job) for job in vitals.jobs],
+        }
+        return web.json_response(answer, status=503 if reasons else 200)
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._write(), content_type="text/plain", charset="utf-8")
@@ -50,10 +62,18 @@ class HealthServer:
 def find_illness(vitals: Vitals) -> list[str]:
     """Return why the recording is not healthy; empty when it is."""
     reasons = list(vitals.troubles)
-    if not vitals.connections.get("open"):
+    if vitals.is_streaming and not vitals.connections.get("open"):
         reasons.append("no connection is open")
-    if vitals.streams and all(stream.gap for stream in vitals.streams):
+    streams = [stream for stream in vitals.streams if stream.channel not in POLLED]
+    if streams and all(stream.gap for stream in streams):
         reasons.append("every stream is in a gap")
+    for service in vitals.services:
+        if service.is_refused:
+            continue  # a trouble that is listed already
+        if service.faults:
+            reasons.append(f"snapshots.{service.service}: snapshots are missed ({', '.join(service.faults)})")
+        if service.age_s is not None and service.age_s > LATE_TURNS * service.interval_s:
+            reasons.append(f"snapshots.{service.service}: no turn for {service.age_s:,.0f} s")
     return reasons
 
 
@@ -82,6 +102,8 @@ class _Collector:
         vitals = self._look()
         yield from _write_totals(vitals)
         yield from _write_streams(vitals)
+        yield from _write_services(vitals)
+        yield from _write_jobs(vitals)
 
 
 def _write_totals(vitals: Vitals) -> Iterator[Any]:
@@ -108,10 +130,6 @@ def _write_totals(vitals: Vitals) -> Iterator[Any]:
     for state, count in vitals.connections.items():
         connections.add_metric([state], count)
     yield connections
-    jobs = GaugeMetricFamily("truetape_job_failed", "1 for a job whose last run failed.", labels=["job"])
-    for job in vitals.failed_jobs:
-        jobs.add_metric([job], 1)
-    yield jobs
 
 
 def _write_streams(vitals: Vitals) -> Iterator[Any]:
@@ -125,7 +143,8 @@ def _write_streams(vitals: Vitals) -> Iterator[Any]:
     lag = GaugeMetricFamily("truetape_stream_lag_seconds", "Receive time minus the venue's.", labels=labels)
     for stream in vitals.streams:
         names = [stream.venue, stream.symbol, stream.channel]
-        rows.add_metric(names, stream.rows)
+        if stream.channel not in POLLED:
+            rows.add_metric(names, stream.rows)
         gaps.add_metric(names, stream.gaps)
         in_gap.add_metric(names, float(bool(stream.gap)))
         if stream.age_s is not None:
@@ -133,3 +152,44 @@ def _write_streams(vitals: Vitals) -> Iterator[Any]:
         if stream.lag_ms is not None:
             lag.add_metric(names, stream.lag_ms / 1000)
     yield from (rows, gaps, in_gap, age, lag)
+
+
+def _write_services(vitals: Vitals) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    label = ["service"]
+    turns = CounterMetricFamily("truetape_snapshot_turns", "Turns taken of a snapshot service.", labels=label)
+    taken = CounterMetricFamily("truetape_snapshots", "Snapshots taken.", labels=label)
+    missed = CounterMetricFamily("truetape_snapshots_missed", "Snapshots that were due and missed.", labels=label)
+    requests = CounterMetricFamily("truetape_snapshot_requests", "Tries of requests.", labels=[*label, "outcome"])
+    tracked = GaugeMetricFamily("truetape_snapshot_markets", "Markets asked for in every turn.", labels=label)
+    age = GaugeMetricFamily("truetape_snapshot_turn_age_seconds", "Since the last turn was due.", labels=label)
+    refused = GaugeMetricFamily("truetape_snapshot_refused", "1 for a service that refused us.", labels=label)
+    for one in vitals.services:
+        for family, value in ((turns, one.cycles), (taken, one.snapshots), (missed, one.missed),
+                              (tracked, one.tracked), (refused, int(one.is_refused))):  # fmt: skip
+            family.add_metric([one.service], value)
+        outcomes = {
+            "success": one.requests - one.failures,
+            "rate_limited": one.rate_limited,
+            "failed": one.failures - one.rate_limited,
+        }
+        for outcome, count in outcomes.items():
+            requests.add_metric([one.service, outcome], count)
+        if one.age_s is not None:
+            age.add_metric([one.service], one.age_s)
+    yield from (turns, taken, missed, requests, tracked, age, refused)
+
+
+def _write_jobs(vitals: Vitals) -> Iterator[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    failed = GaugeMetricFamily("truetape_job_failed", "1 for a job whose last run failed.", labels=["job"])
+    for job in vitals.failed_jobs:
+        failed.add_metric([job], 1)
+    age = GaugeMetricFamily(
+        "truetape_job_age_seconds", "Since a job's last run, by how it went.", labels=["job", "state"]
+    )
+    for one in vitals.jobs:
+        age.add_metric([one.job, one.state], one.age_s)
+    yield from (failed, age)

@@ -2,6 +2,9 @@
 
 import msgspec
 
+POLLED = ("market_snapshot",)
+"""Channels of snapshot services: a service is judged as a whole, and their rows are not counted by stream."""
+
 
 class StreamVital(msgspec.Struct, frozen=True):
     """One stream."""
@@ -18,6 +21,35 @@ class StreamVital(msgspec.Struct, frozen=True):
     lag_ms: float | None
 
 
+class ServiceVital(msgspec.Struct, frozen=True):
+    """One snapshot service, since this run began."""
+
+    service: str
+    cycles: int
+    """Turns taken."""
+    snapshots: int
+    missed: int
+    tracked: int
+    requests: int
+    failures: int
+    rate_limited: int
+    age_s: float | None
+    """Seconds since the turn taken last was due; null before the first."""
+    interval_s: float
+    faults: tuple[str, ...] = ()
+    """Why snapshots of that turn were missed."""
+    is_refused: bool = False
+
+
+class JobVital(msgspec.Struct, frozen=True):
+    """How a job's last run went."""
+
+    job: str
+    state: str
+    age_s: float
+    """Seconds since it ended, or began when it is running."""
+
+
 class Vitals(msgspec.Struct, frozen=True):
     """Everything watched."""
 
@@ -29,9 +61,14 @@ class Vitals(msgspec.Struct, frozen=True):
     counts: dict[str, int] = {}
     """decoded, quarantined, control, rows.KIND, duplicates.KIND since the tape began."""
     streams: tuple[StreamVital, ...] = ()
+    services: tuple[ServiceVital, ...] = ()
     connections: dict[str, int] = {}
     """State → connections."""
     troubles: tuple[str, ...] = ()
     disk_free_bytes: int = 0
     failed_jobs: dict[str, str] = {}
     """Job whose last run failed → why."""
+    jobs: tuple[JobVital, ...] = ()
+    """Jobs that ever ran."""
+    is_streaming: bool = True
+    """Whether venues are recorded; where only services and jobs are, no connection is to be open."""

@@ -11,9 +11,9 @@ import msgspec
 from truetape import clock
 from truetape.config import Settings
 from truetape.ops.alert import Desk, Message, find_troubles
-from truetape.ops.history import open_history
+from truetape.ops.history import Run, open_history
 from truetape.ops.letter import Postman
-from truetape.ops.vital import Vitals
+from truetape.ops.vital import JobVital, Vitals
 
 LOOK_S = 5.0
 COUNT_S = 60.0
@@ -39,16 +39,23 @@ async def keep_watch(
 
 
 def add_surroundings(vitals: Vitals, settings: Settings) -> Vitals:
-    """Add what the recorder does not know: the disk, and jobs whose last run failed."""
+    """Add what the recorder does not know: the disk, and how the jobs' last runs went."""
     place = Path(settings.tape)
     while not place.exists():
         place = place.parent
-    failed: dict[str, str] = {}
+    newest: dict[str, Run] = {}
+    ended: dict[str, Run] = {}
     with open_history(Path(settings.ops.state)) as history:
-        seen: set[str] = set()
         for run in history.list_runs(limit=200):
-            if run.job not in seen and run.state in ("done", "failed", "killed"):
-                seen.add(run.job)
-                if run.state != "done":
-                    failed[run.job] = run.error or run.state
-    return msgspec.structs.replace(vitals, disk_free_bytes=shutil.disk_usage(place).free, failed_jobs=failed)
+            if run.state != "missed":
+                newest.setdefault(run.job, run)
+            if run.state in ("done", "failed", "killed"):
+                ended.setdefault(run.job, run)
+    failed = {job: run.error or run.state for job, run in ended.items() if run.state != "done"}
+    now_s = clock.wall_ns() / 1e9
+    jobs = [
+        JobVital(job, run.state, now_s - (run.ended_at or run.started_at).timestamp()) for job, run in newest.items()
+    ]
+    return msgspec.structs.replace(
+        vitals, disk_free_bytes=shutil.disk_usage(place).free, failed_jobs=failed, jobs=tuple(jobs)
+    )
