@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from calm import Calm
 from truetape import clock
 from truetape.cli._preset import read_preset
 from truetape.collect.collector import collect
@@ -21,7 +23,7 @@ from truetape.sim.ladder import Ladder, mirror
 from truetape.sim.prediction import Prediction
 from truetape.sim.server import SimServer, Synthetic
 from truetape.sinks import open_sink
-from truetape.tape import open_reader, open_writer
+from truetape.tape import TapeWriter, open_reader, open_writer
 
 START_S = 1_795_255_200
 """A full hour: 2026-11-21 10:00 UTC; windows settle on averages of 60 s."""
@@ -72,34 +74,38 @@ class Day:
 
 async def record(settings: Settings, until_s: float) -> None:
     """Record until a moment, going on where the tape ends; deliver what was recorded."""
-    writer, stop, open_now = open_writer(settings.tape), asyncio.Event(), asyncio.Event()
-    followed = read_followed(settings)
-    reader = open_reader(settings.tape)
-    sink = open_sink(settings.sinks[0], reader.tape_id)
-    view = View(reader, sink, settings.deliver)
-    calm = asyncio.create_task(keep_calm())
+    writer, reader = open_writer(settings.tape), open_reader(settings.tape)
+    with closing(reader), closing(open_sink(settings.sinks[0], reader.tape_id)) as sink:
+        view = View(reader, sink, settings.deliver)
+        await fill_tape(settings, writer, until_s, keep_wishing(view))
+        while view.advance():
+            view.take_wishes()
+        view.commit()
+
+
+async def fill_tape(
+    settings: Settings, writer: TapeWriter, until_s: float, wishes: AsyncIterator[Wish] | None = None
+) -> None:
+    """Record until a moment, going on where the tape ends, and close it."""
+    stop, open_now, calm = asyncio.Event(), asyncio.Event(), Calm()
 
     def watch(status: CollectorStatus) -> None:
         if any(connection.state == "open" for connection in status.connections):
             open_now.set()
 
+    calm.hold()
     try:
         async with asyncio.TaskGroup() as group:
-            wishes = keep_wishing(view)
+            followed = read_followed(settings)
             group.create_task(collect(settings, writer, wishes, stop, watch, tuning=Tuning(), followed=followed))
             await open_now.wait()
-            calm.cancel()
+            calm.let_go()
             await asyncio.sleep(until_s - clock.wall_ns() / 1e9)
-            calm = asyncio.create_task(keep_calm())
+            calm.hold()
             stop.set()
     finally:
-        calm.cancel()
+        calm.let_go()
         writer.close()
-    while view.advance():
-        view.take_wishes()
-    view.commit()
-    sink.close()
-    reader.close()
 
 
 async def keep_wishing(view: View) -> AsyncIterator[Wish]:
@@ -109,12 +115,6 @@ async def keep_wishing(view: View) -> AsyncIterator[Wish]:
         while view.advance():
             for wish in view.take_wishes():
                 yield wish
-
-
-async def keep_calm() -> None:
-    """Hold virtual time back while threads begin and end, which take real time."""
-    while True:  # noqa: ASYNC110 - it is the sleeping that matters
-        await asyncio.sleep(0.001)
 
 
 def find_wrong_books(day: Day, lake: Lake, every_s: int = 1) -> list[str]:

@@ -9,13 +9,9 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from prediction_day import keep_calm
+from prediction_day import fill_tape
 
 from truetape import clock
-from truetape.collect.collector import collect
-from truetape.collect.connection import Tuning
-from truetape.collect.memory import read_followed
-from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.decode.engine import Engine
 from truetape.sim.server import SimServer
@@ -33,29 +29,6 @@ at 60s polymarket 5xx for 4 requests
 at 300s polymarket cut
 at 700s polymarket 429 retry-after 3 for 2 requests
 """
-
-
-async def record(settings: Settings, until_s: float) -> None:
-    """Record until a moment, going on where the tape ends."""
-    writer, stop, open_now = open_writer(settings.tape), asyncio.Event(), asyncio.Event()
-    calm = asyncio.create_task(keep_calm())
-
-    def watch(status: CollectorStatus) -> None:
-        if any(connection.state == "open" for connection in status.connections):
-            open_now.set()
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            followed = read_followed(settings)
-            group.create_task(collect(settings, writer, None, stop, watch, tuning=Tuning(), followed=followed))
-            await open_now.wait()
-            calm.cancel()
-            await asyncio.sleep(until_s - clock.wall_ns() / 1e9)
-            calm = asyncio.create_task(keep_calm())
-            stop.set()
-    finally:
-        calm.cancel()
-        writer.close()
 
 
 def list_events(folder: Path) -> list[dict[str, Any]]:
@@ -86,9 +59,9 @@ def test_every_market_is_handed_over_in_time_and_labelled_as_the_world_has_it(tm
                 assets=("BTC",), url=server.url,
             )  # fmt: skip
             settings = Settings(tape=str(folder), venues={"polymarket": chosen}, record=RECORD)
-            await record(settings, START_S + 1100)  # stops in the middle of a window
+            await fill_tape(settings, open_writer(folder), START_S + 1100)  # stops in the middle of a window
             await asyncio.sleep(20)
-            await record(settings, START_S + 2300)
+            await fill_tape(settings, open_writer(folder), START_S + 2300)
             world = server.world.prediction
             return {
                 market.slug: market
@@ -127,7 +100,8 @@ def test_another_venue_is_followed_in_the_same_way(tmp_path: Path, monkeypatch: 
             chosen = VenueSettings(
                 instruments=(), channels=("trade", "book_change"), series=("15m",), assets=("BTC",), url=server.url
             )
-            await record(Settings(tape=str(folder), venues={"kalshi": chosen}, record=RECORD), START_S + 1100)
+            settings = Settings(tape=str(folder), venues={"kalshi": chosen}, record=RECORD)
+            await fill_tape(settings, open_writer(folder), START_S + 1100)
 
     with clock.step_virtual(START_S + 700):
         clock.run(main())

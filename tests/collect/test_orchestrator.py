@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from counted_gamma import Gamma, make_event, name_tokens
 
+from calm import Calm
 from truetape import clock
 from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
@@ -30,12 +31,6 @@ def choose(**more: Any) -> VenueSettings:
     return VenueSettings(**chosen)
 
 
-async def keep_calm() -> None:
-    """Hold virtual time back while threads begin and end, which take real time."""
-    while True:  # noqa: ASYNC110 - it is the sleeping that matters
-        await asyncio.sleep(0.001)
-
-
 @asynccontextmanager
 async def recording(
     tape: Any, gamma: Gamma, chosen: VenueSettings, followed: Followed | None, wishes: AsyncIterator[Wish] | None
@@ -50,18 +45,19 @@ async def recording(
     )
     more: Any = {"venues": {"polymarket": load_venue("polymarket")}, "tuning": Tuning(draw=lambda: 0.5)}
     stop = asyncio.Event()
-    calm = asyncio.create_task(keep_calm())
+    calm = Calm()
+    calm.hold()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(collect(settings, tape, wishes, stop, followed=followed, **more))
             await tape.until(lambda: tape.events("market_roster"), 60)
-            calm.cancel()
+            calm.let_go()
             yield
-            calm = asyncio.create_task(keep_calm())
+            calm.hold()
             stop.set()
     finally:
         await runner.cleanup()
-        calm.cancel()
+        calm.let_go()
 
 
 def record(

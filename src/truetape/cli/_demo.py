@@ -1,26 +1,21 @@
 """What `truetape demo` does, step by step."""
 
-import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import click
-import msgspec
 
 from truetape import clock
 from truetape.cli._demo_market import MarketDemo
+from truetape.cli._demo_part import Recorded, start_sim
 from truetape.cli._live import Lines, LiveTable
 from truetape.config import LogSettings, load_settings
 from truetape.errors import ConfigError
-from truetape.flow import record, verify
-from truetape.lake import Lake, lake_hash
-from truetape.quality import list_gaps, run_checks, write_report
-from truetape.transform import build
+from truetape.flow import record
+from truetape.quality import list_gaps
 
 FAULTS = "at 9s coinbase cut; at 13s drop 3 frames of btcusdt@trade; at 17s binance freeze 2s"
 """So that there is something to declare and to repair."""
@@ -51,7 +46,7 @@ class Demo:
     def run(self, rate: float, seed: int) -> None:
         """Run every step; ConfigError when the folder holds something else."""
         self._clear()
-        with start_sim(rate, seed) as url:
+        with start_sim("--rate", str(rate), "--seed", str(seed), "--faults", FAULTS) as url:
             path = self._folder / "truetape.yaml"
             path.write_text(YAML.format(folder=self._folder, url=url), encoding="utf-8")
             click.echo(f"1. fake venues at {url} (faults: {FAULTS})")
@@ -74,40 +69,15 @@ class Demo:
         screen.summarize(status, settings)
 
     def _finish(self) -> None:
-        tape, lake_path = self._folder / "tape", self._folder / "lake"
-        verdict = verify(str(tape), f"lake:{lake_path}", lambda: lake_hash(lake_path))
-        state = "balanced" if verdict.balanced else f"NOT balanced: {'; '.join(verdict.problems)}"
-        click.echo(f"3. verify: {state}; {verdict.frames:,} frames, lake {verdict.lake_sha256}")
-        lake = Lake(lake_path)
-        gaps = list_gaps(lake)
-        click.echo(f"4. {len(gaps)} gaps declared: " + ", ".join(f"{n} {r}" for r, n in _count(g.reason for g in gaps)))
-        result = build(lake_path)
-        click.echo("5. built " + ", ".join(f"{model.rows:,} {model.name}" for model in result.models if model.rows))
-        checks = run_checks(lake)
-        click.echo(f"6. checks: {checks.summary}")
-        page = write_report(lake, self._folder / "report", "truetape demo", balance=msgspec.to_builtins(verdict))
-        click.echo(f"7. report: {page}")
+        number = count(3)
+        recorded = Recorded(self._folder, lambda line: click.echo(f"{next(number)}. {line}"))
+        recorded.tell_verdict()
+        reasons = Counter(gap.reason for gap in list_gaps(recorded.lake)).most_common()
+        found = ", ".join(f"{gaps} {reason}" for reason, gaps in reasons)
+        click.echo(f"{next(number)}. {sum(gaps for _, gaps in reasons)} gaps declared: {found}")
+        recorded.build()
+        recorded.check()
+        recorded.write_report("truetape demo")
         if self._has_markets:
-            click.echo(f"9. report: {MarketDemo(self._folder / 'markets').run()}")
-        if not verdict.balanced:
-            sys.exit(1)
-
-
-def _count(words: Iterator[str]) -> list[tuple[str, int]]:
-    return Counter(words).most_common()
-
-
-@contextmanager
-def start_sim(rate: float, seed: int) -> Iterator[str]:
-    """Run fake venues in a process of their own; yield their address."""
-    command = [sys.executable, "-m", "truetape.cli", "sim", "--port", "0", "--rate", str(rate), "--seed", str(seed)]
-    process = subprocess.Popen([*command, "--faults", FAULTS], stdout=subprocess.PIPE, text=True)  # noqa: S603
-    try:
-        assert process.stdout is not None
-        found = re.search(r"http://\S+?:\d+", process.stdout.readline())
-        if found is None:
-            raise ConfigError("the fake venues did not start")
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait()
+            MarketDemo(self._folder / "markets").run(next(number))
+        recorded.end()

@@ -39,6 +39,8 @@ class _Told(NamedTuple):
     counts: dict[str, int]
     offset: int
     end: int
+    stored: dict[str, int]
+    """Rows by kind in the sink, whichever tape they came from."""
 
 
 def verify(
@@ -52,7 +54,7 @@ def verify(
     counts: Counter[str] = Counter()
     for one in told:
         counts.update(one.counts)
-    stored = _count_stored(tape, sink_spec)
+    stored = told[0].stored
     dropped = _count_dropped(sink_spec)
     problems = [problem for one in told for problem in _find_loss(one)]
     if not any(one.offset != one.end for one in told):
@@ -82,17 +84,8 @@ def _decode(tape: str, sink_spec: str) -> _Told:
             raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
         engine = start_engine(reader)
         decode_to(engine, reader)
-        return _Told(tape, engine.counts, checkpoint.offset, reader.end)
-    finally:
-        sink.close()
-        reader.close()
-
-
-def _count_stored(tape: str, sink_spec: str) -> dict[str, int]:
-    reader = open_reader(tape)
-    sink = open_sink(sink_spec, reader.tape_id)
-    try:
-        return {kind: count for kind, count in sink.stored().items() if count}
+        stored = {kind: count for kind, count in sink.stored().items() if count}
+        return _Told(tape, engine.counts, checkpoint.offset, reader.end, stored)
     finally:
         sink.close()
         reader.close()
