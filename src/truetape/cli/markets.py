@@ -152,7 +152,7 @@ def _print_market(market: "Market", verdict: "MarketVerdict") -> None:
          "reason": g.reason, "state": g.state}
         for g in market.gaps
     ]  # fmt: skip
-    print_rows(gaps, as_json=False, title="gaps that touch it")
+    print_rows(gaps, as_json=False, title="gaps that touch it and are not repaired")
 
 
 def _print_truth(market: "Market") -> None:

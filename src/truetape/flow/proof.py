@@ -84,7 +84,7 @@ def _decode(tape: str, sink_spec: str) -> _Told:
             raise SinkError(f"{sink_spec}: nothing of tape {tape} was ever delivered there")
         engine = start_engine(reader)
         decode_to(engine, reader)
-        stored = {kind: count for kind, count in sink.stored().items() if count}
+        stored = {kind: count for kind, count in sorted(sink.stored().items()) if count}
         return _Told(tape, engine.counts, checkpoint.offset, reader.end, stored)
     finally:
         sink.close()
