@@ -52,7 +52,7 @@ def test_one_market_is_shown(truetape: Run, whole: Path) -> None:
     for part in (
         "2026-04-29 00:00:00 to 2026-04-29 00:02:00 UTC, 120 s", "verdict     good", "priceToBeat", "finalPrice",
         "rtds_chainlink at 2026-04-29 00:00:00 (at the boundary)", "gamma at", "(official)", "resolved",
-        "life, by rows of market_state", "coverage, in seconds", "gaps that touch it: nothing",
+        "life, by rows of market_state", "coverage, in seconds", "gaps that touch it and are not repaired: nothing",
     ):  # fmt: skip
         assert part in done.out, (part, done.out)
 
