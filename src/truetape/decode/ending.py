@@ -4,7 +4,7 @@ from typing import Any
 
 from truetape.decode.continuity import FindState
 from truetape.decode.gaps import Ledger
-from truetape.decode.state import StreamState
+from truetape.decode.state import OVER, UNLABELLED, StreamState
 from truetape.events.instrument import Stream
 from truetape.events.rows import Rows
 from truetape.events.schema import CHANNELS
@@ -12,6 +12,7 @@ from truetape.tape.frame import Source
 
 RUNNING = frozenset({"listed", "open", "ending"})
 FINAL = frozenset({"resolved", "settled", "unknown"})
+SECOND_NS = 10**9
 OVER_MAX = 20_000
 """Outcomes remembered; the oldest are forgotten."""
 
@@ -26,11 +27,12 @@ class Endings:
 
     def hear(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
         """Take a step of a market; with its label, gaps of outcomes that nobody carries any more are over, too."""
-        over = self._rows.memory.setdefault("outcomes over", {})
+        over = self._rows.memory.setdefault(OVER, {})
         for token in event.get("tokens", {}).values():
             over.pop(f"{source.venue} {token}", None)
             if event["state"] not in RUNNING:
-                over[f"{source.venue} {token}"] = 1
+                is_final = event["state"] in FINAL
+                over[f"{source.venue} {token}"] = at[0] // SECOND_NS if is_final else UNLABELLED
             if event["state"] in FINAL:
                 self._close_orphans(source, token, at)
         while len(over) > OVER_MAX:
@@ -45,7 +47,7 @@ class Endings:
 
     def is_over(self, stream: Stream) -> bool:
         """Tell whether a stream is of a market that has ended."""
-        return f"{stream.venue} {stream.venue_symbol}" in self._rows.memory.get("outcomes over", {})
+        return f"{stream.venue} {stream.venue_symbol}" in self._rows.memory.get(OVER, {})
 
     def _close_orphans(self, source: Source, token: str, at: tuple[int, int]) -> None:
         for channel in CHANNELS:

@@ -16,6 +16,7 @@ from truetape.decode.drift import SAMPLE_EVERY, Drift, Shape
 from truetape.decode.freeze import Freeze
 from truetape.decode.gaps import Ledger
 from truetape.decode.lifecycle import Lifecycle
+from truetape.decode.oblivion import Oblivion
 from truetape.decode.state import ConnectionState, StreamState, find_rule
 from truetape.errors import DecodeError, TapeError
 from truetape.events.backfill import is_backfill
@@ -87,6 +88,9 @@ class Engine:
         )
         self._freeze = Freeze(self._continuity.seals, self._ledger, self._lifecycle.connections)
         self._backfills = Backfills(self._rows, self._ledger, self._continuity, self._find_state)
+        self._oblivion = Oblivion(
+            self._rows, self._ledger, self._continuity.states, self._continuity.seals.shelf, self._backfills.past
+        )
         self._drift = Drift(self._rows.plain.setdefault("drift", []))
         self._decoders: dict[str, VenueDecoder] = {}
         self._handlers: dict[Source, OnMessage] = {}
@@ -309,6 +313,9 @@ class Engine:
     def save(self) -> Checkpoint:
         """Return where decoding stands; call after take()."""
         self._continuity.recall()
+        is_renumbered = self._oblivion.compact(
+            self._lifecycle.connections, self._lifecycle.siblings, self._continuity.topics
+        )
         memory = Memory(
             self._rows.streams,
             self._continuity.states,
@@ -323,7 +330,12 @@ class Engine:
             self._rows.claims,
             self._backfills.past,
         )
-        return Checkpoint(self._tape_id, self._offset, dict(self._tally), msgspec.msgpack.encode(memory))
+        checkpoint = Checkpoint(self._tape_id, self._offset, dict(self._tally), msgspec.msgpack.encode(memory))
+        if is_renumbered:  # decoders and handlers know the old numbers
+            wishes = self._rows.wishes
+            self.restore(checkpoint)
+            self._rows.wishes += wishes
+        return checkpoint
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same tape."""
@@ -354,7 +366,9 @@ class Engine:
             outcome = "control"
             if kind == FrameKind.EVENT:
                 self._lifecycle.handle(meta, source, at)
-                self._freeze.take_event(_decode_named(meta or "{}").event, at)
+                name = _decode_named(meta or "{}").event
+                self._freeze.take_event(name, at)
+                self._forget_venues(self._oblivion.take_event(name, at))
                 if is_backfill(source.connection):
                     self._backfills.take_event(msgspec.json.decode(meta or "{}"), source, at)
             elif kind == FrameKind.REQUEST:
@@ -381,6 +395,14 @@ class Engine:
         for gone in [s for s in self._handlers if s == source or s.connection not in known]:
             del self._handlers[gone]
             self._sorters.pop(gone, None)
+
+    def _forget_venues(self, venues: set[str]) -> None:
+        """Drop decoders that know streams which are forgotten; new ones begin with what is remembered."""
+        for venue in venues:
+            self._decoders.pop(venue, None)
+            for gone in [source for source in self._handlers if source.venue == venue]:
+                del self._handlers[gone]
+                self._sorters.pop(gone, None)
 
     def _respond(self, body: bytes, meta: str, source: Source, at: tuple[int, int]) -> bool:
         said = msgspec.json.decode(meta or "{}", type=dict[str, Any])

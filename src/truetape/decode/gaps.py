@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from truetape.decode.state import Hole, StreamState
+from truetape.decode.state import Hole, StreamState, find_label_s
 from truetape.events.backfill import Lost
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import PlainRow, Rows
@@ -28,8 +28,8 @@ class Ledger:
         from_ns: int = 0,
         evidence: dict[str, Any] | None = None,
     ) -> None:
-        """Open a gap at (received_ns, offset) unless one is open already."""
-        if state.gap:
+        """Open a gap at (received_ns, offset) unless one is open already, or the stream's market has its label."""
+        if state.gap or find_label_s(self._rows, stream):
             return
         state.gaps += 1
         state.gap = name_gap(stream, at[1], state.gaps)

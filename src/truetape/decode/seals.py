@@ -163,7 +163,7 @@ class Seals:
         if state.gap and begin:  # its connection ended meanwhile: the loss was before
             self._ledger.widen(live.stream, state, begin, at, evidence)
         self._ledger.open(live.stream, state, reason, at, from_ns=begin, evidence=evidence)
-        if state.connections:
+        if state.connections and state.gap:
             self.remedies.ask(live.stream, state, book, at[0], f"{reason} broken", BROKEN)
 
     def _pass_unjudged(self, live: Live, row: BookRow) -> None:
@@ -185,7 +185,8 @@ class Seals:
         if len(book.late) > 2 * BUFFER_UNSYNCED_MAX:
             del book.late[:-BUFFER_UNSYNCED_MAX]
         self._ledger.open(live.stream, live.state, "not_started", at, evidence={"why": "no picture yet"})
-        self.remedies.ask(live.stream, live.state, book, row[2], "no whole book", BROKEN)
+        if live.state.gap:
+            self.remedies.ask(live.stream, live.state, book, row[2], "no whole book", BROKEN)
         return row
 
     # -- pictures -----------------------------------------------------------------------------------------

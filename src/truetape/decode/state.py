@@ -7,6 +7,8 @@ import msgspec
 from truetape.decode.book import Book
 from truetape.decode.observation import Observation
 from truetape.decode.sealed import SealedBook
+from truetape.events.instrument import Stream
+from truetape.events.rows import Rows
 from truetape.venues import Venue
 from truetape.venues._contract import Continuity
 
@@ -41,6 +43,11 @@ class Hole(msgspec.Struct, array_like=True):
 BLANK_NS = 1_000_000_000
 BLANKS_MAX = 16
 """Stretches of BLANK_NS and more without a frame that a connection remembers."""
+
+
+OVER = "outcomes over"
+"""What rows' memory calls the outcomes whose markets have ended: `venue token` → UNLABELLED, or when it got its label."""
+UNLABELLED = 1
 
 
 class StreamState(msgspec.Struct):
@@ -110,3 +117,9 @@ def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:
         if rule.channel == channel and begun and (not rule.feeds or feed in rule.feeds):
             best = rule if best.rule == "none" or rule.since >= best.since else best
     return best
+
+
+def find_label_s(rows: Rows, stream: Stream) -> int:
+    """Return when a stream's market got its label, in seconds since 1970; 0 when it has none, or is none."""
+    said: int = rows.memory.get(OVER, {}).get(f"{stream.venue} {stream.venue_symbol}", 0)
+    return said if said != UNLABELLED else 0

@@ -193,6 +193,27 @@ class Rows:
         """Return the index of a stream; null when there is none."""
         return self._index.get((venue, channel, market, venue_symbol))
 
+    def drop_stream(self, stream: Stream) -> None:
+        """Forget a stream; its index stays taken until `renumber_streams`, for rows that are still held."""
+        key = (stream.venue, stream.channel, stream.market, stream.venue_symbol)
+        if self._index.get(key) == stream.index:
+            del self._index[key]
+
+    def list_known_streams(self) -> list[int]:
+        """List the indexes of streams that were not dropped, ascending."""
+        return sorted(self._index.values())
+
+    def renumber_streams(self, new: dict[int, int]) -> None:
+        """Keep these streams only, old index → new one; no row may be held."""
+        kept = [msgspec.structs.replace(self.streams[old], index=index) for old, index in new.items()]
+        self.streams.clear()
+        self._index.clear()
+        self.restore_streams(kept)
+        depths = self.memory.get("book_depth", {})
+        told = {str(new[int(old)]): depth for old, depth in depths.items() if int(old) in new}
+        depths.clear()
+        depths.update(told)
+
     @property
     def pending(self) -> int:
         """Rows of trades and quotes and frames of books that are held."""

@@ -1,8 +1,8 @@
 """What a venue file must offer: one frozen value, declared, not subclassed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -438,6 +438,8 @@ class Venue(msgspec.Struct, frozen=True):
     """How its past is asked for."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""
+    forget: Callable[[dict[str, dict[str, Any]], Collection[str]], None] | None = None
+    """(rows' memory; slugs, conditions, tokens and symbols of outcomes that are over) → drop what is kept of them."""
     discovery: Discovery | None = None
     """How prediction markets are found and followed; null for venues that have none."""
     explain: Callable[[bytes], str] = lambda body: ""

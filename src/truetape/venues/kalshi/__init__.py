@@ -31,7 +31,7 @@ from truetape.venues._contract import (
     Venue,
 )
 from truetape.venues.kalshi.link import Link
-from truetape.venues.kalshi.market import MARKET, NAME, find_next_page, name_instrument, read_listing
+from truetape.venues.kalshi.market import MARKET, NAME, find_next_page, forget_markets, name_instrument, read_listing
 from truetape.venues.kalshi.rest import respond
 from truetape.venues.kalshi.series import DISCOVERY, REST_URL
 from truetape.venues.kalshi.signature import sign_request, write_signed_text
@@ -178,6 +178,7 @@ VENUE = Venue(
         "https://kalshi.com/account/profile: API keys; PRIVATE is the key in PEM",
         sign_request,
     ),
+    forget=forget_markets,
     polls=(
         # Without a key there is no socket, but what it tells can be asked for.
         Poll("books", MARKET, FEED, ("book_snapshot",), 10.0, ask_books, allowance=(100, 10.0), parallel_max=4),

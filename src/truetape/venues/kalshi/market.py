@@ -1,6 +1,7 @@
 """Kalshi's markets: names of outcomes, listings, metadata and results."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -161,6 +162,17 @@ class Register:
             del self._seen[next(iter(self._seen))]
         stream = self._scribe.stream(kind, self._feed, name_instrument(MARKET, symbol))
         self._scribe.plain(kind).append((stream.index, None, *at, *own))
+
+
+def forget_markets(memory: dict[str, dict[str, Any]], names: Collection[str]) -> None:
+    """Drop what is remembered of tickers and their outcomes."""
+    told = memory.get("kalshi", {})
+    versions: dict[str, str] = told.get("versions", {})
+    for key in [key for key in versions if key.partition(":")[2].rpartition(":")[0] in names]:
+        del versions[key]
+    books: dict[str, Any] = told.get("books", {})
+    for ticker in [ticker for ticker in books if ticker in names]:
+        del books[ticker]
 
 
 def describe_market(market: Market) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Credentials, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
 from truetape.venues.polymarket.clob import ClobLine
-from truetape.venues.polymarket.desk import Desk
+from truetape.venues.polymarket.desk import Desk, forget_markets
 from truetape.venues.polymarket.gamma import find_next_page, read_listing
 from truetape.venues.polymarket.naming import CLOB, NAME, POLYBOLT, RTDS, name_instrument
 from truetape.venues.polymarket.oracle import BoltLine, RtdsLine
@@ -154,6 +154,7 @@ VENUE = Venue(
         "https://docs.polymarket.com: the CLOB's API key, derived from a wallet's signature",
         greet=write_greeting,
     ),
+    forget=forget_markets,
     polls=WALLET_POLLS,
     rest=Rest(weight_per_minute_max=1800, ban_statuses=(403, 425, 429)),
     listings=(

@@ -1,5 +1,6 @@
 """What the decoders of all feeds share: streams by token, what is remembered of a token, rows that only change is worth."""
 
+from collections.abc import Collection
 from typing import Any
 
 from truetape.events.instrument import Instrument
@@ -68,3 +69,11 @@ def remember(known: dict[str, Any], key: str, value: Any) -> None:
     known[key] = value
     if len(known) > REMEMBERED_MAX:
         del known[next(iter(known))]
+
+
+def forget_markets(memory: dict[str, dict[str, Any]], names: Collection[str]) -> None:
+    """Drop what is remembered of tokens and conditions."""
+    for what in ("facts", "markets", "resolutions"):
+        known = memory.get(f"polymarket {what}", {})
+        for key in [key for key in known if key.rpartition(" ")[2] in names]:
+            del known[key]
