@@ -11,7 +11,7 @@ import msgspec
 
 from truetape.decode.continuity import Continuity, FindState
 from truetape.decode.gaps import Ledger
-from truetape.decode.state import Hole, StreamState
+from truetape.decode.state import StreamState, fill_hole
 from truetape.events.backfill import Began, Ended, Lost, Range, find_number
 from truetape.events.rows import PlainRow, Rows
 from truetape.tape.frame import Source
@@ -179,7 +179,7 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -
         if number is not None:
             seen.add(number)
             if is_wanted and began.identity == "step":
-                _fill_hole(state.holes, number)
+                fill_hole(state.holes, number)  # a repeat should it come again
     spans = _join_steps(sorted(seen)) if began.identity == "step" else _span(past, seen)
     for low, high in spans:
         past.left = [[part for piece in left for part in _subtract(piece, low, high)] for left in past.left]
@@ -243,16 +243,6 @@ def _subtract(span: Range, low: int, high: int) -> list[Range]:
     if span.high is None or span.high > high:
         parts.append(msgspec.structs.replace(span, low=high + 1))
     return parts
-
-
-def _fill_hole(holes: list[Hole], number: int) -> None:
-    """Take a number out of the holes of its stream, so that it is a repeat should it come again."""
-    for i, hole in enumerate(holes):
-        if hole.low <= number <= hole.high:
-            parts = (hole.low, number - 1), (number + 1, hole.high)
-            told = hole.gap, hole.from_ns, hole.to_ns, hole.reason
-            holes[i : i + 1] = [Hole(low, high, *told) for low, high in parts if low <= high]
-            return
 
 
 def _measure(past: Past, page: Sequence[PlainRow]) -> None:

@@ -13,6 +13,7 @@ from truetape.decode.gaps import Ledger
 from truetape.decode.judge import Judge
 from truetape.decode.observation import follows_on, is_older, take_observation
 from truetape.decode.seals import Seals
+from truetape.decode.second import Seconds
 from truetape.decode.state import (
     BUFFER_SYNCED_MAX,
     BUFFER_UNSYNCED_MAX,
@@ -21,6 +22,7 @@ from truetape.decode.state import (
     Diff,
     Hole,
     StreamState,
+    fill_hole,
 )
 from truetape.events.columns import pack_books
 from truetape.events.instrument import Instrument, Stream
@@ -94,6 +96,7 @@ class Continuity:
         """What ids proved to be missing since somebody last looked."""
         self.is_answer = False
         """What is judged came over HTTP."""
+        self._seconds = Seconds(rows, ledger)
         self.seals = Seals(rows, ledger, self.states, self.topics, self._close)
 
     def settle(self) -> None:
@@ -154,8 +157,11 @@ class Continuity:
             state = self._find_state(row[0], (row[2], row[3]))
             if kind != "oracle_price":
                 self._see(state, row)
-            elif not self._observe(state, row):
+                continue
+            self._seconds.note(state, row)
+            if not self._observe(state, row):
                 dropped.append(position)
+        self._seconds.settle()
         self._drop(kind, plain, dropped)
         self._plain_done[kind] = len(plain)
 
@@ -164,6 +170,8 @@ class Continuity:
         observed = state.observed
         if state.gap and _is_other_epoch(state, row[2]):
             observed.clear()
+            state.holes.clear()
+            state.last = None
         is_old = bool(state.gap) and is_older(observed, row[1])
         is_whole = bool(state.gap) and follows_on(observed, row[1])
         if not take_observation(observed, row):
@@ -263,17 +271,11 @@ class Continuity:
             _forget(state)
             state.last, state.exchange_us = number, row[1] or 0
             return True
-        holes = state.holes
-        for i, hole in enumerate(holes):
-            if hole.low <= number <= hole.high:
-                parts = (hole.low, number - 1), (number + 1, hole.high)
-                told = hole.gap, hole.from_ns, hole.to_ns, hole.reason
-                holes[i : i + 1] = [Hole(low, high, *told) for low, high in parts if low <= high]
-                if all(other.gap != hole.gap for other in holes):
-                    stream = self._rows.streams[row[0]]
-                    self._ledger.repair(stream, hole, (row[2], row[3]), {"proof": "arrived late"})
-                del holes[:-HOLES_MAX]
-                return True
+        is_late, filled = fill_hole(state.holes, number)
+        if filled is not None:
+            self._ledger.repair(self._rows.streams[row[0]], filled, (row[2], row[3]), {"proof": "arrived late"})
+        if is_late:
+            return True
         return self._start_over(state, row, number)
 
     def _start_over(self, state: StreamState, row: TradeRow, number: int) -> bool:

@@ -109,6 +109,19 @@ class ConnectionState(msgspec.Struct):
     """The newest stretches of BLANK_NS and more in which nothing at all came: loss when ids say so."""
 
 
+def fill_hole(holes: list[Hole], number: int) -> tuple[bool, Hole | None]:
+    """Take a late id into its hole; say whether it had one, and return the hole when nothing of its gap is missing now."""
+    for i, hole in enumerate(holes):
+        if hole.low <= number <= hole.high:
+            parts = (hole.low, number - 1), (number + 1, hole.high)
+            told = hole.gap, hole.from_ns, hole.to_ns, hole.reason
+            holes[i : i + 1] = [Hole(low, high, *told) for low, high in parts if low <= high]
+            is_full = all(other.gap != hole.gap for other in holes)
+            del holes[:-HOLES_MAX]
+            return True, hole if is_full else None
+    return False, None
+
+
 def find_rule(venue: Venue, channel: str, feed: str, day: int) -> Continuity:
     """Return the rule in force for a channel on a day (days since 1970); the latest that has begun wins."""
     best = Continuity(channel, "none")

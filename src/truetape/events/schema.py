@@ -200,7 +200,8 @@ GAP = Kind(
         _time("to_at", "first moment it was whole again; null while open"),
         _text(
             "reason",
-            "not_started, disconnect, silence, sequence, checksum, crossed, decode, rate_limit, disk, venue_status, torn_tail",
+            "not_started, disconnect, silence, sequence, skipped, checksum, crossed, decode, rate_limit, disk, venue_status, "
+            "torn_tail",
             required=True,
         ),
         _text(
