@@ -23,6 +23,7 @@ _MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y
 @click.option("--to", "end", type=_MOMENT, required=True, help="Last moment, UTC.")
 @click.option("--market", default="", help="Product line of the venue (spot, usdm), where the symbol is in several.")
 @click.option("--interval", default="1m", show_default=True, help="Of candles.")
+@click.option("--from-relay", is_flag=True, help="Ask the relay of Tardis' tables in the settings, not the venue.")
 @config_option
 @json_option
 def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
@@ -33,18 +34,22 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     end: "datetime",
     market: str,
     interval: str,
+    from_relay: bool,
     config_path: Path,
     as_json: bool,
 ) -> None:
     """Ask VENUE for what it tells of SYMBOL's CHANNEL between two moments, as far as the lake has none of it.
 
     Refused while a recorder holds the tape. What a venue says is stored once, however often it is asked.
+    With --from-relay CHANNEL may also be a book, quotes, tickers or liquidations; moments are when the vendor had them.
     """
     from truetape.flow.loss import Subject
+    from truetape.flow.relay import backfill_from_relay
     from truetape.flow.repair import backfill
 
     wanted = Subject(venue, market, symbol, "", channel, interval if channel == "candle" else "")
-    rows = backfill(read_settings(config_path), wanted, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    ask = backfill_from_relay if from_relay else backfill
+    rows = ask(read_settings(config_path), wanted, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if as_json:
         print_json({"venue": venue, "symbol": symbol, "channel": channel, "rows": rows})
     else:

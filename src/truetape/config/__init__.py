@@ -35,6 +35,7 @@ from truetape.config.settings import (
     Settings,
     SnapshotFilters,
     SnapshotSettings,
+    TardisSettings,
     VenueSettings,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "Settings",
     "SnapshotFilters",
     "SnapshotSettings",
+    "TardisSettings",
     "VenueSettings",
     "find_origins",
     "load_alert_urls",

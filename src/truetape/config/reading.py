@@ -158,7 +158,12 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if url and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"coins.url: {url!r} is not an http:// or https:// address")
     coins = msgspec.structs.replace(settings.coins, url=url.rstrip("/"))
-    return msgspec.structs.replace(settings, venues=venues, coins=coins)
+    addresses = {name: getattr(settings.tardis, name) for name in ("relay_url", "api_url", "datasets_url")}
+    for name, url in addresses.items():
+        if url and urlsplit(url).scheme not in {"http", "https"}:
+            raise ConfigError(f"tardis.{name}: {url!r} is not an http:// or https:// address")
+    tardis = msgspec.structs.replace(settings.tardis, **{name: url.rstrip("/") for name, url in addresses.items()})
+    return msgspec.structs.replace(settings, venues=venues, coins=coins, tardis=tardis)
 
 
 def rewrite_url(url: str, override: str) -> str:

@@ -229,6 +229,27 @@ class CoinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask this server instead."""
 
 
+class TardisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the vendor Tardis, or a relay of its tables, is asked; keys are `TRUETAPE_KEY_TARDIS_API` and `_RELAY`."""
+
+    relay_url: str = ""
+    """Base address of a relay, which is asked for `/tardis/{exchange}/{symbol}/{data_type}` below it; empty: none."""
+    relay_limit: Annotated[int, msgspec.Meta(gt=1)] = 10_000
+    """Rows of a page."""
+    relay_times: Literal["iso", "us", "ms"] = "iso"
+    """How the relay spells times: ISO 8601, or micro- or milliseconds since 1970."""
+    relay_requests_per_minute_max: Count = 60
+    """Requests are spaced so that no minute sees more."""
+    book_levels: Literal[5, 25] = 25
+    """Levels of the book snapshots that are asked for."""
+    api_url: str = "https://api.tardis.dev/v1"
+    """The vendor's HTTP API: raw recordings."""
+    datasets_url: str = "https://datasets.tardis.dev/v1"
+    """The vendor's CSV files."""
+    folder: str = "data/tardis"
+    """Where fetched files lie."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything in `truetape.yaml`."""
 
@@ -238,6 +259,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where rows go: lake:DIR, csv:DIR, sqlite:FILE."""
     venues: dict[str, VenueSettings] = {}
     coins: CoinSettings = CoinSettings()
+    tardis: TardisSettings = TardisSettings()
     snapshots: dict[str, SnapshotSettings] = {}
     """Service → what to ask it for on a schedule; a name of small letters, digits and `_`."""
     record: RecordSettings = RecordSettings()

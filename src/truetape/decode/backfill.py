@@ -58,9 +58,10 @@ class Backfills:
         """Take the beginning or the end of a backfill."""
         if event["event"] == "backfill_began":
             began = msgspec.convert(event, Began)
-            instrument = self._rows.instruments.get((source.venue, began.market, began.venue_symbol))
-            instrument = instrument or load_venue(source.venue).name_instrument(began.market, began.venue_symbol)
-            stream = self._rows.add_stream(source.venue, began.channel, source.feed, instrument)
+            venue, feed = began.venue or source.venue, began.feed or source.feed
+            instrument = self._rows.instruments.get((venue, began.market, began.venue_symbol))
+            instrument = instrument or load_venue(venue).name_instrument(began.market, began.venue_symbol)
+            stream = self._rows.add_stream(venue, began.channel, feed, instrument)
             self._find_state(stream.index, at)
             self.past[source.connection] = Past(stream.index, began, [[span] for span in began.missing])
         elif event["event"] == "backfill_ended":
@@ -79,6 +80,8 @@ class Backfills:
 
     def _choose(self, past: Past | None, kind: str, rows: Sequence[PlainRow], at: At) -> list[bool]:
         """Tell which rows of a page are new."""
+        if past is not None and past.began.identity == "time":
+            return self._choose_timed(past, rows, at)
         if past is None or kind != past.began.channel:
             return [False] * len(rows)
         own = [row[0] == past.stream and (kind != "candle" or row[4] == past.began.interval) for row in rows]
@@ -94,6 +97,21 @@ class Backfills:
         past.rows += sum(taken)
         verdicts = iter(taken)
         return [is_own and next(verdicts) for is_own in own]
+
+    def _choose_timed(self, past: Past, rows: Sequence[PlainRow], at: At) -> list[bool]:
+        """Take what was received where nothing was; rows of one moment come in one page."""
+        wanted = self._rows.streams[past.stream]
+        whose = wanted.venue, wanted.market, wanted.venue_symbol
+        streams = self._rows.streams
+        for index in {row[0] for row in rows}:
+            self._find_state(index, at)
+        own = [(s.venue, s.market, s.venue_symbol) == whose for s in (streams[row[0]] for row in rows)]
+        taken = [
+            is_own and any(span.holds(row[2] // 1000, None) for left in past.left for span in left)
+            for row, is_own in zip(rows, own, strict=True)
+        ]
+        past.rows += sum(taken)
+        return taken
 
     def _is_new_text(self, past: Past, state: StreamState, row: PlainRow) -> bool:
         is_wanted = row[1] is not None and past.began.from_us <= row[1] <= past.began.to_us

@@ -12,8 +12,10 @@ from truetape.events.rows import PlainRow
 BACKFILL = "backfill"
 """Connections of backfills are called `<venue>/backfill`."""
 
-Identity = Literal["step", "number", "text"]
-"""How rows of a channel are told apart: numbers without holes, numbers that only grow, text ids."""
+Identity = Literal["step", "number", "text", "time"]
+"""How rows of a channel are told apart: numbers without holes, numbers that only grow, text ids, when they were received.
+
+Those of the last kind are taken, of all channels of the instrument, where the lake has nothing at all."""
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
@@ -71,6 +73,10 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     interval: str = ""
     """Of candles."""
     gaps: tuple[Lost, ...] = ()
+    venue: str = ""
+    """Whose stream it is, where somebody else is asked; empty: that of the connection."""
+    feed: str = ""
+    """What carries the stream there."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

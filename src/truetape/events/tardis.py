@@ -81,7 +81,7 @@ def read_block(name: str, payload: bytes) -> pa.Table:
     """
     dataset = DATASETS[name]
     columns = read_header(payload.partition(b"\n")[0])
-    wanted = _list_columns(name, columns)
+    wanted = list_columns(name, columns)
     if not set(columns).issuperset(wanted):
         raise DecodeError(f"{name}: column {min(set(wanted).difference(columns))} is missing")
     try:
@@ -104,7 +104,8 @@ def read_block(name: str, payload: bytes) -> pa.Table:
     return table
 
 
-def _list_columns(name: str, columns: list[str]) -> list[str]:
+def list_columns(name: str, columns: list[str]) -> list[str]:
+    """Return the columns that are read of a dataset; a book snapshot has as many levels as its header."""
     if name != "book_snapshot":
         return [*_HEADS, *DATASETS[name].columns]
     levels = range(max(1, count_levels(columns)))

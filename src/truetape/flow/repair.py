@@ -72,9 +72,9 @@ def repair_gaps(
     Raises TapeLocked when a recorder holds the tape.
     """
     scope = scope or Scope()
-    writer = _hold(settings)
+    writer = hold_tape(settings)
     try:
-        lake = _settle(settings, writer)
+        lake = settle_lake(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
         states = ("closed", "unrecoverable") if again else ("closed",)
         wanted = {gap.gap_id for gap in gaps if gap.state in states}
@@ -83,7 +83,7 @@ def repair_gaps(
         )
     finally:
         writer.close()
-    lake = _deliver(settings)
+    lake = deliver_all(settings)
     asked = {lost.gap_id for result in results if result.ended.status != "failed" for lost in result.order.began.gaps}
     now = Counter(gap.state for gap in list_gaps(lake) if gap.gap_id in asked)
     failed = {lost.gap_id for result in results if result.ended.status == "failed" for lost in result.order.began.gaps}
@@ -110,26 +110,26 @@ def backfill(
     if begin >= end:
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     venue = load_venue(wanted.venue)
-    writer = _hold(settings, is_new=True)
+    writer = hold_tape(settings, is_new=True)
     try:
-        lake = _settle(settings, writer)
+        lake = settle_lake(settings, writer)
         subject = _name(settings, lake, wanted, writer, options)
         found = find_backfill(venue, subject)
-        before = _count(lake, subject)
+        before = count_rows(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         plan = Past(lake, subject, found).plan([span])
-        orders = [Order(_bound(began, span), found) for began in plan]
+        orders = [Order(bound_began(began, span), found) for began in plan]
         results = _run(settings, {subject.venue: orders}, writer, on_result, options)
     finally:
         writer.close()
-    rows = _count(_deliver(settings), subject) - before
+    rows = count_rows(deliver_all(settings), subject) - before
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
     if failed:
         raise VenueUnreachable(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
     return rows
 
 
-def _bound(began: Began, span: Lost) -> Began:
+def bound_began(began: Began, span: Lost) -> Began:
     """Leave out trades beyond the time that is asked for; other rows are numbered by their times."""
     if began.channel != "trade":
         return msgspec.structs.replace(began, gaps=())
@@ -156,16 +156,28 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
 
 
 def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, options: HttpOptions | None) -> Subject:
-    """Find an instrument on the tape, else in the venue's listings; ConfigError when it is not there, or not alone."""
     venue = load_venue(wanted.venue)
     markets = {
         one.market for one in venue.backfills if one.channel == wanted.channel and wanted.market in ("", one.market)
     }
     if not markets:
         find_backfill(venue, wanted)  # which says what there is instead
+    return find_subject(settings, lake, wanted, markets, writer, options)
+
+
+def find_subject(
+    settings: Settings,
+    lake: Lake,
+    wanted: Subject,
+    markets: set[str],
+    writer: TapeWriter,
+    options: HttpOptions | None,
+) -> Subject:
+    """Find an instrument on the tape, else in the venue's listings; ConfigError when it is not there, or not alone."""
+    venue = load_venue(wanted.venue)
     found = {
         (row["market"], row["venue_symbol"], row["symbol"])
-        for row in _list_streams(lake, wanted.venue)
+        for row in list_streams(lake, wanted.venue)
         if wanted.symbol in (row["symbol"], row["venue_symbol"]) and row["market"] in markets
     }
     if not found:
@@ -181,7 +193,8 @@ def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, o
     return Subject(venue.name, market, symbol, venue_symbol, wanted.channel, wanted.interval)
 
 
-def _hold(settings: Settings, *, is_new: bool = False) -> TapeWriter:
+def hold_tape(settings: Settings, *, is_new: bool = False) -> TapeWriter:
+    """Open the tape for writing; ConfigError when there is none, unless `is_new`."""
     if not is_new and not has_tape(settings.tape):
         raise ConfigError(f"there is no tape at {settings.tape}: nothing is recorded that could have gaps")
     record = settings.record
@@ -191,7 +204,8 @@ def _hold(settings: Settings, *, is_new: bool = False) -> TapeWriter:
     )
 
 
-def _deliver(settings: Settings) -> Lake:
+def deliver_all(settings: Settings) -> Lake:
+    """Bring every sink up to the tape's end and return the lake; ConfigError when there is none."""
     path = next((sink.removeprefix("lake:") for sink in settings.sinks if sink.startswith("lake:")), None)
     if path is None:
         raise ConfigError("sinks: there is no lake in the settings, which tells what is missing (allowed: lake:DIR)")
@@ -200,9 +214,9 @@ def _deliver(settings: Settings) -> Lake:
     return Lake(path)
 
 
-def _settle(settings: Settings, writer: TapeWriter) -> Lake:
+def settle_lake(settings: Settings, writer: TapeWriter) -> Lake:
     """Bring the lake up to the tape's end, and what an earlier run left unfinished to an end."""
-    lake = _deliver(settings)
+    lake = deliver_all(settings)
     if "connection" not in lake.versions():
         return lake
     left = lake.sql(
@@ -214,7 +228,7 @@ def _settle(settings: Settings, writer: TapeWriter) -> Lake:
     if left.num_rows == 0:
         return lake
     break_off(writer, [(row["venue"], row["feed"]) for row in left.to_pylist()])
-    return _deliver(settings)
+    return deliver_all(settings)
 
 
 def _run(
@@ -248,7 +262,7 @@ def _plan_repairs(lake: Lake, gaps: Sequence[Gap]) -> dict[str, list[Order]]:
         if not gap.symbol or gap.venue not in list_venues() or gap.to_at is None or not load_venue(gap.venue).backfills:
             continue
         if gap.venue not in places:
-            streams = _list_streams(lake, gap.venue)
+            streams = list_streams(lake, gap.venue)
             places[gap.venue] = {row["symbol"]: (row["market"], row["venue_symbol"]) for row in streams}
         place = places[gap.venue].get(gap.symbol)
         if place is None:
@@ -289,7 +303,7 @@ def _limit(order: Order, venue: Venue) -> Order:
     )
 
 
-def _list_streams(lake: Lake, venue: str) -> list[dict[str, Any]]:
+def list_streams(lake: Lake, venue: str) -> list[dict[str, Any]]:
     """Return what was subscribed or asked for: (market, venue_symbol, channel, symbol)."""
     if "connection" not in lake.versions():
         return []
@@ -318,7 +332,8 @@ def _find_interval(lake: Lake, gap: Gap) -> str:
     return str(rows[0]["name"]) if rows else "1m"
 
 
-def _count(lake: Lake, subject: Subject) -> int:
+def count_rows(lake: Lake, subject: Subject) -> int:
+    """Return the rows that the lake has of a stream."""
     if subject.channel not in lake.versions():
         return 0
     query = f"select count(*) as n from {subject.channel} where venue = $venue and symbol = $symbol"  # noqa: S608

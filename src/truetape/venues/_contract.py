@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from truetape.events.backfill import Identity
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._sealing import Sealing
@@ -308,8 +309,8 @@ class Backfill(msgspec.Struct, frozen=True):
 
     Raises msgspec.DecodeError or truetape DecodeError on another shape, LookupError with the venue's words when it
     says that it has none of it."""
-    identity: Literal["step", "number", "text"] = "step"
-    """How its rows are told apart: numbers without holes, numbers that only grow, text ids."""
+    identity: Identity = "step"
+    """How its rows are told apart: numbers without holes, numbers that only grow, text ids, when they were received."""
     weight: int = 1
     allowance: tuple[int, float] | None = None
     """So much weight within so many seconds; null: as the venue's other requests."""

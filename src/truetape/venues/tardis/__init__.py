@@ -1,15 +1,19 @@
-"""Tardis: a vendor's recordings of many exchanges, imported as CSV; there is nothing to connect to.
+"""Tardis: a vendor's recordings of many exchanges, as CSV files, over its HTTP API, or through a relay of its tables.
 
 Rows are of the exchange that the lines name, called as its own venue here calls them, so they meet its live rows in one
 table; an exchange that has no venue here stays this one's, its instruments named `<symbol>@<exchange>`.
 """
 
+from collections.abc import Mapping
+
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
+from truetape.events.relay import is_address
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, OnMessage, Rest, Venue
+from truetape.venues._contract import Continuity, Credentials, Feed, OnMessage, Rest, Venue
 
 NAME = "tardis"
+HOSTS = ("api.tardis.dev", "datasets.tardis.dev")
 
 
 class _Decoder:
@@ -23,7 +27,16 @@ class _Decoder:
         return make_handler(self._scribe, feed, connection)
 
     def respond(self, response: Response) -> bool:
-        raise DecodeError("nothing is asked of this venue")
+        if not is_address(response.url):
+            raise DecodeError("nothing but a relay's tables is asked of this venue")
+        from truetape.venues.tardis.relay import take_answer
+
+        return take_answer(self._scribe, response)
+
+
+def sign(values: Mapping[str, str], method: str, url: str, body: bytes, now_ms: int) -> dict[str, str]:
+    """Return the headers of a request to the vendor."""
+    return {"Authorization": f"Bearer {values['API']}"}
 
 
 def name_instrument(market: str, venue_symbol: str) -> Instrument:
@@ -45,9 +58,9 @@ def _read_listing(url: str, body: bytes) -> list[Instrument]:
 
 VENUE = Venue(
     name=NAME,
-    title="Tardis (imported)",
+    title="Tardis",
     feeds=(),
-    rest=Rest(),
+    rest=Rest(ban_statuses=(429,)),
     listings=(),
     # Exchanges number trades in ways of their own: repeats are known by recent ids.
     continuity=(Continuity("trade", "window"), Continuity("book_change", "none", is_connection_scoped=True)),
@@ -57,4 +70,5 @@ VENUE = Venue(
     list_topics=_list_topics,
     subscribe=_subscribe,
     unsubscribe=_subscribe,
+    credentials=Credentials(("API",), "https://tardis.dev", sign, HOSTS),
 )

@@ -51,6 +51,33 @@ _SPOT = frozenset(
 """Spot exchanges without a venue here: amounts are of the base asset."""
 
 
+_TYPES = {"okex": ("spot",), "okex-swap": ("perpetual",), "okex-futures": ("future",), "okex-options": ("option",)}
+"""Exchanges that share a market with others of ours: types of their instruments."""
+
+
+def find_exchange(instrument: Instrument) -> str | None:
+    """Return the vendor's name of an instrument's exchange; null where it has none, or nobody told us."""
+    market = "linear" if (instrument.venue, instrument.market) == ("bybit", "inverse") else instrument.market
+    for name, exchange in _EXCHANGES.items():
+        is_own = instrument.market_type in _TYPES.get(name, (instrument.market_type,))
+        if is_own and (exchange.venue, exchange.market) == (instrument.venue, market):
+            return name
+    return None
+
+
+def list_markets(venue: str) -> set[str]:
+    """Return the markets of a venue that the vendor has."""
+    found = {exchange.market for exchange in _EXCHANGES.values() if exchange.venue == venue}
+    return found | ({"inverse"} if venue == "bybit" else set())
+
+
+def is_stepping(name: str) -> bool:
+    """Tell whether an exchange's trade ids, as the vendor has them, step by one by its venue's rule of today."""
+    exchange = _EXCHANGES[name]
+    rules = [rule for rule in load_venue(exchange.venue).continuity if rule.channel == "trade"]
+    return exchange.is_numbered and bool(rules) and max(rules, key=lambda rule: rule.since).rule == "step"
+
+
 class Found(NamedTuple):
     """An instrument of the vendor's, as ours."""
 

@@ -42,6 +42,22 @@ def make_handler(scribe: Scribe, feed: str, connection: str) -> OnMessage:
     return take
 
 
+def write_answer(scribe: Scribe, name: str, table: pa.Table, connection: str, offset: int) -> None:
+    """Write the rows of an answer about the past, one by one: each is looked at for whether it is new."""
+    if table.num_rows:
+        _WRITERS[name](_Block(scribe, table, connection, offset))
+    runs, rows = list(scribe.rows.runs), scribe.rows
+    rows.runs.clear()
+    for run in runs:
+        match run:
+            case TradeRun():
+                rows.trades += run.unpack()
+            case BookRun():
+                rows.books += run.unpack()
+            case _:
+                rows.quotes += run.unpack()
+
+
 class _Block:
     """The columns that all datasets have, and who the rows are of."""
 

@@ -1,0 +1,185 @@
+"""Fake Tardis: a relay of its tables under `/relay.test/tardis/…`, its raw recordings, and its CSV files.
+
+The relay wants `RELAY_KEY`, the vendor `API_KEY`; CSV files of a month's first day are free, as there.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
+
+from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.venues._tardis_rows import MARKETS, TICK_US, has_type, list_rows, price_tick
+from truetape.sim.world import World
+
+RELAY_HOST, API_HOST, DATASETS_HOST = "relay.test", "api.tardis.dev", "datasets.tardis.dev"
+RELAY_KEY, API_KEY = "relay-fake-key", "TD.fake-api-key"
+PER_MINUTE = 6_000
+ROWS_MAX = 5_000
+"""Rows of a page, whatever is asked for."""
+_DAY_US = 86_400_000_000
+
+
+def respond(world: World, query: Query) -> Reply:
+    """Answer by host; the bare path is the relay's."""
+    if query.host == API_HOST:
+        return _send_slice(query)
+    return _send_file(world, query) if query.host == DATASETS_HOST else _send_page(world, query)
+
+
+def refuse(status: int, text: str = "") -> bytes:
+    """Write an error as it does."""
+    return encode_json({"code": status, "message": text or "Too many requests"})
+
+
+def _refuse(status: int, text: str) -> Reply:
+    return Reply(refuse(status, text), status)
+
+
+def _read_time(text: str) -> int | None:
+    """Return microseconds; null when it is none."""
+    if text.isdigit():
+        return int(text) * (1000 if len(text) <= 13 else 1)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+# -- the relay --------------------------------------------------------------------------------------------------
+
+
+def _send_page(world: World, query: Query) -> Reply:
+    if query.headers.get("authorization") != f"Bearer {RELAY_KEY}":
+        return _refuse(401, "no such key")
+    places = [unquote(part) for part in query.path.split("/") if part]
+    places = places if query.host else ["tardis", *places]  # the bare path begins with our name
+    if len(places) != 4 or places[0] != "tardis":
+        return _refuse(404, "no such path")
+    exchange, symbol, data_type = places[1:]
+    if exchange not in MARKETS or not has_type(data_type):
+        return _refuse(404, f"no {data_type} of {exchange}")
+    start_us, end_us = (_read_time(query.args.get(name, "")) for name in ("start_time", "end_time"))
+    if start_us is None or end_us is None:
+        return _refuse(400, "start_time and end_time are times")
+    limit = query.number("limit", 1000, ROWS_MAX)
+    rows = list(islice(list_rows(world, (exchange, symbol, data_type), start_us, end_us), limit))
+    return Reply(encode_json({"data": rows}), quota="relay", is_book=True)
+
+
+# -- CSV files --------------------------------------------------------------------------------------------------
+
+
+def _send_file(world: World, query: Query) -> Reply:
+    """Send a day, or the rest of it from the byte that `Range` names."""
+    places = [unquote(part) for part in query.path.removeprefix("/v1").split("/") if part]
+    if len(places) != 6 or not places[5].endswith(".csv.gz"):
+        return _refuse(404, "no such path")
+    exchange, data_type, *date, name = places
+    if date[2] != "01" and query.headers.get("authorization") != f"Bearer {API_KEY}":
+        return _refuse(401, "the first day of a month is free, others need a key")
+    day = _read_time("-".join(date))
+    if exchange not in MARKETS or not has_type(data_type) or day is None:
+        return _refuse(404, f"no {data_type} of {exchange} on that day")
+    symbol = name.removesuffix(".csv.gz")
+    body = pack_day(world, (exchange, symbol, data_type), day)
+    tag = {"ETag": f'"{len(body)}-{day}"', "Accept-Ranges": "bytes"}
+    asked = query.headers.get("range", "")
+    begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked.startswith("bytes=") else 0
+    if begin >= len(body):
+        return Reply(b"", 416, headers=tag)
+    if begin:
+        tag["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+    return Reply(
+        body[begin:], 206 if begin else 200, "files", headers=tag, is_book=True, content_type="application/gzip"
+    )
+
+
+def pack_day(world: World, place: tuple[str, str, str], day_us: int) -> bytes:
+    """Return a day's CSV, gzipped."""
+    rows = list_rows(world, place, day_us, day_us + _DAY_US)
+    out = io.StringIO()
+    first = next(rows, None)
+    if first is not None:
+        writer = csv.DictWriter(out, first.keys(), lineterminator="\n")
+        writer.writeheader()
+        for row in (first, *rows):
+            writer.writerow({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
+    return gzip.compress(out.getvalue().encode(), 1, mtime=0)
+
+
+# -- raw recordings ---------------------------------------------------------------------------------------------
+
+
+class _Filter(msgspec.Struct):
+    channel: str
+    symbols: tuple[str, ...] = ()
+
+
+_read_filters = msgspec.json.Decoder(tuple[_Filter, ...]).decode
+
+
+def _send_slice(query: Query) -> Reply:
+    """Send one minute of frames as Binance sent them, each after the time it came; an empty line is a disconnect."""
+    if query.headers.get("authorization") != f"Bearer {API_KEY}":
+        return _refuse(401, "no such key")
+    exchange = query.path.removeprefix("/v1/data-feeds/")
+    if exchange not in {"binance", "binance-futures"}:
+        return _refuse(400, f"no recordings of {exchange}")
+    begin_us, offset = _read_time(query.args.get("from", "")), query.args.get("offset", "")
+    if begin_us is None or not offset.isdigit():
+        return _refuse(400, "from in ISO 8601 format and offset are wanted")
+    told = parse_qs(urlsplit(query.target).query).get("filters", ["[]"])[0]
+    try:
+        filters = _read_filters(told)
+    except msgspec.DecodeError as error:
+        return _refuse(400, f"filters: {error}")
+    body = gzip.compress("".join(_list_frames(filters, begin_us + int(offset) * 60_000_000)).encode(), 1, mtime=0)
+    return Reply(body, quota="api", headers={"Content-Encoding": "gzip"}, content_type="application/x-json-stream")
+
+
+def _list_frames(filters: Sequence[_Filter], minute_us: int) -> list[str]:
+    lines = []
+    for tick in range(-(-minute_us // TICK_US), (minute_us + 60_000_000) // TICK_US):
+        for one in filters:
+            if one.channel == "trade":
+                lines += [_write_trade(symbol, tick) for symbol in one.symbols or ("btcusdt",)]
+    if minute_us // 60_000_000 % 10 == 9:  # the recorder was cut off at the end of each tenth minute
+        lines.append("\n")
+    return lines
+
+
+def _write_trade(symbol: str, tick: int) -> str:
+    at_us = tick * TICK_US
+    moment = datetime.fromtimestamp(at_us // 1_000_000, UTC)
+    data = {
+        "e": "trade", "E": at_us // 1000, "s": symbol.upper(), "t": tick, "p": f"{price_tick(tick):.2f}", "q": "0.01",
+        "T": at_us // 1000, "m": bool(tick % 2), "M": True,
+    }  # fmt: skip
+    frame = encode_json({"stream": f"{symbol}@trade", "data": data}).decode()
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.0012345Z {frame}\n"
+
+
+def connect(query: Query) -> Line | Reply | None:
+    """Have nothing to connect to."""
+    return None
+
+
+FAKE = FakeVenue(
+    name="tardis",
+    hosts=(RELAY_HOST, API_HOST, DATASETS_HOST),
+    specs=(),
+    connect=connect,
+    respond=respond,
+    make_desk=NoDesk,
+    quotas={name: Quota(PER_MINUTE) for name in ("relay", "files", "api")},
+    refuse=refuse,
+    keys={"API": API_KEY},
+)
