@@ -46,12 +46,16 @@ class Drift:
         """Compare one frame with what its kind looked like before."""
         shape = self._find_shape(f"{stream.venue}|{feed}|{message}")
         try:
-            now = dict(_walk(msgspec.json.decode(payload), "$", 0))
+            now = _list_types(msgspec.json.decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if shape is None:
             return
         shape.samples += 1
+        if now == shape.types and not shape.absent and len(shape.seen) == len(now):  # as ever
+            for path in now:
+                shape.seen[path] += 1
+            return
         for path, kind in now.items():
             known = shape.types.get(path)
             if known is None:
@@ -97,18 +101,24 @@ class Drift:
         self._rows.append((stream.index, None, *at, feed, message, change, path, was, now))
 
 
-def _walk(tree: Any, path: str, depth: int) -> list[tuple[str, str]]:
-    """List every path with its JSON type; of an array only the first element, by position when it is a tuple of scalars."""
+def _list_types(tree: Any) -> dict[str, str]:
+    """Return every path with its JSON type; of an array only the first element."""
+    found: dict[str, str] = {}
+    _walk(tree, "$", 0, found)
+    return found
+
+
+def _walk(tree: Any, path: str, depth: int, found: dict[str, str]) -> None:
     if len(path) > PATH_SIZE_MAX or depth > DEPTH_MAX:
-        return []
-    if isinstance(tree, dict):
-        found = [(path, "object")]
+        return
+    name = found[path] = _NAMES[type(tree)]
+    if name == "object":
         for key, value in tree.items():
-            found += _walk(value, f"{path}.{key}", depth + 1)
-        return found
-    if isinstance(tree, list):
-        return [(path, "array"), *(_walk(tree[0], f"{path}[]", depth + 1) if tree else [])]
-    return [(path, "null" if tree is None else _NAMES[type(tree)])]
+            _walk(value, f"{path}.{key}", depth + 1, found)
+    elif name == "array" and tree:
+        _walk(tree[0], f"{path}[]", depth + 1, found)
 
 
-_NAMES = {str: "string", int: "number", float: "number", bool: "boolean"}
+_NAMES = {
+    dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null",
+}  # fmt: skip
