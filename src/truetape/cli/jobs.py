@@ -1,15 +1,11 @@
 """What is done on a schedule."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json, print_rows
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group("jobs")
