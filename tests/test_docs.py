@@ -123,7 +123,8 @@ def test_every_command_in_the_docs_parses(
     monkeypatch.chdir(tmp_path)
     words = cut(text)
     for word in words:
-        if word.endswith((".gz", ".txt")):
+        if word.endswith((".gz", ".txt", ".zip")):
+            (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / word).touch()  # files that must be there
     command: click.Command = cli
     context = click.Context(cli, info_name="truetape", **cli.context_settings)

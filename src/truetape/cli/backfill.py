@@ -12,6 +12,8 @@ from truetape.cli._output import print_json
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from truetape.flow.bulk import Taken
+
 _MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
 
 
@@ -24,6 +26,7 @@ _MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y
 @click.option("--market", default="", help="Product line of the venue (spot, usdm), where the symbol is in several.")
 @click.option("--interval", default="1m", show_default=True, help="Of candles.")
 @click.option("--from-relay", is_flag=True, help="Ask the relay of Tardis' tables in the settings, not the venue.")
+@click.option("--bulk", is_flag=True, help="From the files that the venue publishes, whole days and months of them.")
 @config_option
 @json_option
 def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
@@ -35,6 +38,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     market: str,
     interval: str,
     from_relay: bool,
+    bulk: bool,
     config_path: Path,
     as_json: bool,
 ) -> None:
@@ -43,14 +47,40 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     Refused while a recorder holds the tape. What a venue says is stored once, however often it is asked.
     With --from-relay CHANNEL may also be a book, quotes, tickers or liquidations; moments are when the vendor had them.
     """
+    from truetape.flow.bulk import fetch_bulk
     from truetape.flow.loss import Subject
     from truetape.flow.relay import backfill_from_relay
     from truetape.flow.repair import backfill
 
     wanted = Subject(venue, market, symbol, "", channel, interval if channel == "candle" else "")
+    settings, span = read_settings(config_path), (begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    if bulk and from_relay:
+        raise click.UsageError("--bulk and --from-relay ask different places: give one of them")
+    if bulk:
+        _show_files(fetch_bulk(settings, wanted, *span, on_file=_tell_file), as_json=as_json)
+        return
     ask = backfill_from_relay if from_relay else backfill
-    rows = ask(read_settings(config_path), wanted, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    rows = ask(settings, wanted, *span)
     if as_json:
         print_json({"venue": venue, "symbol": symbol, "channel": channel, "rows": rows})
     else:
         click.echo(f"{rows:,} new rows of {venue} {symbol} {channel}")
+
+
+def _tell_file(taken: "Taken") -> None:
+    rows = f", {taken.rows:,} new rows" if taken.status == "taken" else ""
+    bad = f", {taken.quarantined:,} blocks of lines do not decode" if taken.quarantined else ""
+    click.echo(f"{taken.file}: {taken.status}{rows}{bad}", err=True)
+
+
+def _show_files(done: "list[Taken]", *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print_json([msgspec.structs.asdict(one) for one in done])
+    else:
+        counts = [sum(one.status == status for one in done) for status in ("taken", "known", "absent")]
+        click.echo(
+            f"{sum(one.rows for one in done):,} new rows: "
+            + ", ".join(f"{n} files {status}" for n, status in zip(counts, ("taken", "known", "absent"), strict=True))
+        )

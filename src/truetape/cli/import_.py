@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, find_tape, json_option, tape_option
+from truetape.cli._options import config_option, find_tape, json_option, read_settings, tape_option
 from truetape.cli._output import print_rows
 
 
@@ -25,13 +25,30 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
     FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json,
-    plain or rest (answers of HTTP requests).
+    plain or rest (answers of HTTP requests); or files that a venue publishes: binance-bulk
+    (--feed is their market then, where no folder tells it: spot, usdm, coinm). Of these, what
+    the lake has already is not taken again.
     """
     from truetape.flow import import_files
+    from truetape.flow.bulk import list_formats
 
+    if format_name in list_formats():
+        if tape or venue or start or skip_bad:
+            raise click.UsageError(f"{format_name} goes with --feed, --config and --json only")
+        _import_bulk(format_name, files, feed or "", config_path, as_json=as_json)
+        return
     if not venue and format_name != "tardis":
         raise click.UsageError("Missing option '--venue'.")
     counts = import_files(
         format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start, skip_bad=skip_bad
     )
     print_rows([{"file": path.name, "frames": n} for path, n in counts], as_json=as_json)
+
+
+def _import_bulk(format_name: str, files: tuple[Path, ...], market: str, config_path: Path, *, as_json: bool) -> None:
+    import msgspec
+
+    from truetape.flow.bulk import import_bulk
+
+    done = import_bulk(read_settings(config_path), format_name, files, market)
+    print_rows([msgspec.structs.asdict(one) for one in done], as_json=as_json)

@@ -61,6 +61,8 @@ class Backfills:
             venue, feed = began.venue or source.venue, began.feed or source.feed
             instrument = self._rows.instruments.get((venue, began.market, began.venue_symbol))
             instrument = instrument or load_venue(venue).name_instrument(began.market, began.venue_symbol)
+            if began.product:
+                instrument = msgspec.structs.replace(instrument, market=f"{instrument.market}-{began.product}")
             stream = self._rows.add_stream(venue, began.channel, feed, instrument)
             self._find_state(stream.index, at)
             self.past[source.connection] = Past(stream.index, began, [[span] for span in began.missing])

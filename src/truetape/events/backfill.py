@@ -77,6 +77,14 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     """Whose stream it is, where somebody else is asked; empty: that of the connection."""
     feed: str = ""
     """What carries the stream there."""
+    product: str = ""
+    """What else shares channel and instrument, and has ids of its own; empty: nothing."""
+    part: str = ""
+    """Which part of the channel's rows it is about: open interest; empty: all."""
+    file: str = ""
+    """Name of the file that the rows come from; empty: the venue answers."""
+    sha256: str = ""
+    """Of that file."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +103,6 @@ def is_backfill(connection: str) -> bool:
 
 def find_number(channel: str, row: PlainRow) -> int | None:
     """Return what numbers a row of a channel: its id, or the time it is about in microseconds."""
-    place = {"trade": 4, "candle": 5, "funding": 5}.get(channel, 1)
+    place = {"trade": 4, "candle": 5, "funding": 5, "quote": 8}.get(channel, 1)
     number: int | None = row[place]
     return number

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost, Range
 from truetape.lake import Lake
 from truetape.venues._contract import Backfill
@@ -16,7 +17,7 @@ WIDE_US = 3_600_000_000
 """A hole that reaches so far beyond a gap is asked for by the gap's time, not as a whole."""
 IDS_MAX = 5_000_000
 """Ids missing at one place that are worth asking for."""
-INTERVALS_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+INTERVALS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 MILLISECOND_US = 1000
 LEAD_US = 600_000_000
 """So much earlier is asked for, that a row of before shows that the venue still tells of then."""
@@ -25,7 +26,7 @@ DAY_US = 86_400_000_000
 _IDS = """
     with ids as (
         select try_cast(trade_id as bigint) as id, epoch_us(min(exchange_at)) as us from trade
-        where venue = $venue and symbol = $symbol and flag is distinct from 'aggregate' group by all
+        where venue = $venue and symbol = $symbol and coalesce(flag = 'aggregate', false) = $is_aggregate group by all
     ),
     steps as (select id, us, lag(id) over (order by id) as id_before, lag(us) over (order by id) as us_before
         from ids where id is not null)
@@ -33,7 +34,18 @@ _IDS = """
 _ENDS = """
     select min(id) as first, arg_min(us, id) as first_us, max(id) as last, arg_max(us, id) as last_us from (
         select try_cast(trade_id as bigint) as id, epoch_us(exchange_at) as us from trade
-        where venue = $venue and symbol = $symbol and flag is distinct from 'aggregate') where id is not null"""
+        where venue = $venue and symbol = $symbol and coalesce(flag = 'aggregate', false) = $is_aggregate) where id is not null"""
+_WINDOW = """
+    with ids as (
+        select distinct try_cast(trade_id as bigint) as id from trade
+        where venue = $venue and symbol = $symbol and coalesce(flag = 'aggregate', false) = $is_aggregate
+            and epoch_us(exchange_at) between $from_us and $to_us
+    ),
+    steps as (select id, lag(id) over (order by id) as id_before from ids where id is not null)
+    select id_before + 1 as low, id - 1 as high from steps where id_before is null or id > id_before + 1
+    union all select max(id) + 1, null from ids having count(*) > 0
+    order by low nulls first"""
+"""Ids that are not there: before the first (no low), between, and after the last (no high)."""
 _BEFORE = """
     select max(try_cast(trade_id as bigint)) as id, epoch_us(max(exchange_at)) as us from trade
     where venue = $venue and symbol = $symbol and epoch_us(received_at) <= $from_us"""
@@ -48,6 +60,18 @@ _AFTER_TEXT = """
 _FIRST = """
     select trade_id as id, epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
     order by exchange_at, tape_offset, tape_row limit 1"""
+_QUOTES = """
+    select min(sequence) as first, epoch_us(arg_min(exchange_at, sequence)) as first_us,
+        max(sequence) as last, epoch_us(arg_max(exchange_at, sequence)) as last_us from quote
+    where venue = $venue and symbol = $symbol and epoch_us(exchange_at) between $from_us and $to_us"""
+_AROUND = """
+    select max(sequence) filter (epoch_us(received_at) <= $from_us) as low,
+        min(sequence) filter (epoch_us(received_at) >= $to_us) as high from quote
+    where venue = $venue and symbol = $symbol"""
+_INTEREST = """
+    select distinct epoch_us(exchange_at) as number from derivative
+    where venue = $venue and symbol = $symbol and coalesce(open_interest, open_interest_contracts) is not null
+        and epoch_us(exchange_at) between $low and $high"""
 _BARS = """
     select distinct epoch_us(open_at) as number from candle
     where venue = $venue and symbol = $symbol and "interval" = $interval and epoch_us(open_at) between $low and $high
@@ -82,12 +106,14 @@ class Past:
         self._lake = lake
         self._subject = subject
         self._backfill = backfill
-        self._named = {"venue": subject.venue, "symbol": subject.symbol}
-        self._has_table = subject.channel in lake.versions()
+        is_aggregate = backfill.product == "aggregate"
+        self._named = {"venue": subject.venue, "symbol": subject.symbol, "is_aggregate": is_aggregate}
+        self._kind = name_kind(backfill)
+        self._has_table = self._kind in lake.versions()
 
     def plan(self, gaps: Sequence[Lost]) -> list[Began]:
         """Return the work that gaps need; gaps that need none are in it, too, to be proven whole."""
-        if self._subject.channel != "trade":
+        if self._kind != "trade":
             return [began for gap in gaps for began in self._plan_times(gap)]
         if self._backfill.is_numbered_apart:
             return self._plan_evidence(gaps)
@@ -96,6 +122,33 @@ class Past:
         if self._backfill.identity == "text":
             return [self._plan_text(gap) for gap in gaps]
         return self._plan_numbers(gaps)
+
+    def plan_file(self, span: Lost, gaps: Sequence[Lost] = ()) -> Began:
+        """Return what of a file's time is missing; `gaps` are those of the ledger within it."""
+        if self._kind == "quote":
+            return self._plan_quotes(span, gaps)
+        if self._kind != "trade":
+            (began,) = self._plan_times(span)
+            return msgspec.structs.replace(began, gaps=())
+        holes = self._ask(_WINDOW, from_us=span.from_us, to_us=span.to_us) if self._has_table else []
+        missing = [_span(hole["low"], hole["high"], span) for hole in holes] or [_span(None, None, span)]
+        return self._begin(span.from_us, span.to_us, tuple(missing), ())
+
+    def _plan_quotes(self, span: Lost, gaps: Sequence[Lost]) -> Began:
+        """Between its gaps a stream is whole: what lies in them is missing, and before its first row and after its last."""
+        ends = (self._ask(_QUOTES, from_us=span.from_us, to_us=span.to_us) or [{}])[0]
+        if ends.get("first") is None:
+            whole = tuple(msgspec.structs.replace(gap, ranges=(0,)) for gap in gaps)
+            return self._begin(span.from_us, span.to_us, (_span(None, None, span),), whole)
+        missing = [_span(None, ends["first"] - 1, span), _span(ends["last"] + 1, None, span)]
+        lost = []
+        for gap in gaps:
+            around = self._ask(_AROUND, from_us=gap.from_us, to_us=gap.to_us)[0]
+            low, high = around["low"], around["high"]
+            hole = _span(None if low is None else low + 1, None if high is None else high - 1, span)
+            lost.append(msgspec.structs.replace(gap, ranges=(len(missing),)))
+            missing.append(hole)
+        return self._begin(span.from_us, span.to_us, tuple(missing), tuple(lost))
 
     # -- trades whose ids step by one -----------------------------------------------------------------------
 
@@ -191,7 +244,8 @@ class Past:
             known = [row["number"] for row in self._ask(_BARS, low=low, high=high, **values)]
         else:
             low, high, lead = gap.from_us, gap.to_us, DAY_US
-            known = [row["number"] for row in self._ask(_CHARGES, low=low, high=high)]
+            query = _CHARGES if self._kind == "funding" else _INTEREST
+            known = [row["number"] for row in self._ask(query, low=low, high=high)]
         lost = msgspec.structs.replace(gap, ranges=(0,))
         began = self._begin(low - lead, high, (Range(low, high),), (lost,))
         return [msgspec.structs.replace(began, known=tuple(sorted(known)))]
@@ -200,9 +254,10 @@ class Past:
         subject = self._subject
         gaps = tuple(msgspec.structs.replace(gap, evidence="") for gap in gaps)
         return Began(
-            market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol,
+            market=subject.market, channel=self._kind, venue_symbol=subject.venue_symbol,
             identity=self._backfill.identity, from_us=from_us, to_us=to_us, missing=missing, gaps=gaps,
-            interval=subject.interval,
+            interval=subject.interval, product=self._backfill.product,
+            part=subject.channel if subject.channel != self._kind else "",
         )  # fmt: skip
 
     def _ask(self, query: str, **values: object) -> list[dict[str, Any]]:
@@ -211,6 +266,16 @@ class Past:
         wanted = {name: value for name, value in (self._named | values).items() if f"${name}" in query}
         rows: list[dict[str, Any]] = self._lake.sql(query, wanted).arrow().to_pylist()
         return rows
+
+
+def _span(low: int | None, high: int | None, span: Lost) -> Range:
+    """Return numbers that are missing, of what happened in a time."""
+    return Range(low, high, since_us=span.from_us, before_us=span.to_us)
+
+
+def name_kind(backfill: Backfill) -> str:
+    """Return the kind of rows that a backfill brings."""
+    return backfill.kind or backfill.channel
 
 
 def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]) -> list[Range]:
@@ -264,7 +329,9 @@ def read_evidence(text: str) -> list[Range]:
 
 
 def read_interval(name: str) -> int:
-    """Return the length of a bar in microseconds."""
+    """Return the length of a bar in microseconds; ConfigError when it has none that is always the same."""
+    if not name[:-1].isdigit() or name[-1] not in INTERVALS_US:
+        raise ConfigError(f"interval {name!r} (allowed: a number and one of {', '.join(INTERVALS_US)})")
     return int(name[:-1]) * INTERVALS_US[name[-1]]
 
 

@@ -19,16 +19,9 @@ from truetape.config import Settings, load_keys, name_key
 from truetape.errors import ConfigError, Transient, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.events.instrument import Instrument
+from truetape.flow.history import bound_began, count_rows, deliver_all, find_subject, hold_tape, settle_lake
 from truetape.flow.loss import Past, Subject, to_us
-from truetape.flow.repair import (
-    OnResult,
-    bound_began,
-    count_rows,
-    deliver_all,
-    find_subject,
-    hold_tape,
-    settle_lake,
-)
+from truetape.flow.repair import OnResult
 from truetape.lake import Lake
 from truetape.tape import TapeWriter
 from truetape.venues import load_venue

@@ -6,23 +6,29 @@ What comes goes onto the tape and from there the way of all frames: decoding tel
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from truetape import clock
-from truetape.collect.backfill import Backfiller, Order, Result, break_off
+from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
 from truetape.config import Settings, VenueSettings
 from truetape.errors import ConfigError, VenueUnreachable
 from truetape.events.backfill import Began, Lost
-from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, to_us
-from truetape.flow.view import deliver
+from truetape.flow.history import (
+    bound_began,
+    count_rows,
+    deliver_all,
+    find_subject,
+    hold_tape,
+    list_streams,
+    settle_lake,
+)
+from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, name_kind, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
-from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
+from truetape.tape import TapeWriter
 from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import Backfill, Venue
 
@@ -113,31 +119,24 @@ def backfill(
     writer = hold_tape(settings, is_new=True)
     try:
         lake = settle_lake(settings, writer)
-        subject = _name(settings, lake, wanted, writer, options)
+        markets = {one.market for one in venue.backfills if one.channel == wanted.channel}
+        markets = {one for one in markets if wanted.market in ("", one)}
+        if not markets:
+            find_backfill(venue, wanted)  # which says what there is instead
+        subject = find_subject(settings, lake, wanted, markets, writer, options)
         found = find_backfill(venue, subject)
-        before = count_rows(lake, subject)
+        before = count_rows(lake, subject, name_kind(found))
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         plan = Past(lake, subject, found).plan([span])
         orders = [Order(bound_began(began, span), found) for began in plan]
         results = _run(settings, {subject.venue: orders}, writer, on_result, options)
     finally:
         writer.close()
-    rows = count_rows(deliver_all(settings), subject) - before
+    rows = count_rows(deliver_all(settings), subject, name_kind(found)) - before
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
     if failed:
         raise VenueUnreachable(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
     return rows
-
-
-def bound_began(began: Began, span: Lost) -> Began:
-    """Leave out trades beyond the time that is asked for; other rows are numbered by their times."""
-    if began.channel != "trade":
-        return msgspec.structs.replace(began, gaps=())
-    missing = tuple(
-        msgspec.structs.replace(one, since_us=one.since_us or span.from_us, before_us=one.before_us or span.to_us)
-        for one in began.missing
-    )
-    return msgspec.structs.replace(began, missing=missing, gaps=(), from_us=span.from_us, to_us=span.to_us)
 
 
 def find_backfill(venue: Venue, subject: Subject) -> Backfill:
@@ -153,82 +152,6 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
 
 
 # -- the work -------------------------------------------------------------------------------------------------
-
-
-def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, options: HttpOptions | None) -> Subject:
-    venue = load_venue(wanted.venue)
-    markets = {
-        one.market for one in venue.backfills if one.channel == wanted.channel and wanted.market in ("", one.market)
-    }
-    if not markets:
-        find_backfill(venue, wanted)  # which says what there is instead
-    return find_subject(settings, lake, wanted, markets, writer, options)
-
-
-def find_subject(
-    settings: Settings,
-    lake: Lake,
-    wanted: Subject,
-    markets: set[str],
-    writer: TapeWriter,
-    options: HttpOptions | None,
-) -> Subject:
-    """Find an instrument on the tape, else in the venue's listings; ConfigError when it is not there, or not alone."""
-    venue = load_venue(wanted.venue)
-    found = {
-        (row["market"], row["venue_symbol"], row["symbol"])
-        for row in list_streams(lake, wanted.venue)
-        if wanted.symbol in (row["symbol"], row["venue_symbol"]) and row["market"] in markets
-    }
-    if not found:
-        url = settings.venues.get(venue.name, VenueSettings(())).url
-        asker = Backfiller(venue, url, writer, load_key(venue), options)
-        listed = clock.run(asker.find_instruments(wanted.symbol, markets))
-        found = {(one.market, one.venue_symbol, one.symbol) for one in listed}
-    if len(found) != 1:
-        places = ", ".join(sorted(one for one, _, _ in found))
-        hint = f"it is in {places}; name one with --market" if found else "the venue does not list it"
-        raise ConfigError(f"{venue.name} {wanted.symbol}: {hint}")
-    ((market, venue_symbol, symbol),) = found
-    return Subject(venue.name, market, symbol, venue_symbol, wanted.channel, wanted.interval)
-
-
-def hold_tape(settings: Settings, *, is_new: bool = False) -> TapeWriter:
-    """Open the tape for writing; ConfigError when there is none, unless `is_new`."""
-    if not is_new and not has_tape(settings.tape):
-        raise ConfigError(f"there is no tape at {settings.tape}: nothing is recorded that could have gaps")
-    record = settings.record
-    return open_writer(
-        settings.tape,
-        TapeSettings(segment_seconds=int(record.segment_seconds), segment_bytes_max=record.segment_bytes_max),
-    )
-
-
-def deliver_all(settings: Settings) -> Lake:
-    """Bring every sink up to the tape's end and return the lake; ConfigError when there is none."""
-    path = next((sink.removeprefix("lake:") for sink in settings.sinks if sink.startswith("lake:")), None)
-    if path is None:
-        raise ConfigError("sinks: there is no lake in the settings, which tells what is missing (allowed: lake:DIR)")
-    deliver(settings.tape, settings.sinks, settings.deliver)
-    Path(path).mkdir(parents=True, exist_ok=True)  # nothing was delivered of a tape that is new
-    return Lake(path)
-
-
-def settle_lake(settings: Settings, writer: TapeWriter) -> Lake:
-    """Bring the lake up to the tape's end, and what an earlier run left unfinished to an end."""
-    lake = deliver_all(settings)
-    if "connection" not in lake.versions():
-        return lake
-    left = lake.sql(
-        """
-        select venue, arg_max(feed, tape_offset) as feed from connection
-        where event in ('backfill_began', 'backfill_ended') group by venue
-        having arg_max(event, tape_offset) = 'backfill_began'"""
-    ).arrow()
-    if left.num_rows == 0:
-        return lake
-    break_off(writer, [(row["venue"], row["feed"]) for row in left.to_pylist()])
-    return deliver_all(settings)
 
 
 def _run(
@@ -303,38 +226,8 @@ def _limit(order: Order, venue: Venue) -> Order:
     )
 
 
-def list_streams(lake: Lake, venue: str) -> list[dict[str, Any]]:
-    """Return what was subscribed or asked for: (market, venue_symbol, channel, symbol)."""
-    if "connection" not in lake.versions():
-        return []
-    told = lake.sql(
-        "select distinct detail from connection where venue = $venue and event in ('planned', 'subscribed')",
-        {"venue": venue},
-    ).arrow()
-    wanted = {
-        (one["market"], one["venue_symbol"], one["channel"])
-        for row in told.to_pylist()
-        for one in msgspec.json.decode(row["detail"]).get("streams", ())
-    }
-    names = {}
-    for market, venue_symbol in {(market, name) for market, name, _ in wanted}:
-        names[market, venue_symbol] = load_venue(venue).name_instrument(market, venue_symbol).symbol
-    return [
-        {"market": market, "venue_symbol": name, "channel": channel, "symbol": names[market, name]}
-        for market, name, channel in sorted(wanted)
-    ]
-
-
 def _find_interval(lake: Lake, gap: Gap) -> str:
     query = 'select "interval" as name from candle where venue = $venue and symbol = $symbol group by 1 order by count(*) desc'
     named = {"venue": gap.venue, "symbol": gap.symbol}
     rows = lake.sql(query, named).arrow().to_pylist() if "candle" in lake.versions() else []
     return str(rows[0]["name"]) if rows else "1m"
-
-
-def count_rows(lake: Lake, subject: Subject) -> int:
-    """Return the rows that the lake has of a stream."""
-    if subject.channel not in lake.versions():
-        return 0
-    query = f"select count(*) as n from {subject.channel} where venue = $venue and symbol = $symbol"  # noqa: S608
-    return int(lake.sql(query, {"venue": subject.venue, "symbol": subject.symbol}).arrow()["n"][0].as_py())

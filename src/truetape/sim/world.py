@@ -32,6 +32,8 @@ class World:
         self._desks: dict[str, Desk] = {}
         self._venues: dict[str, FakeVenue] = {}
         self._specs: dict[tuple[str, str, str], Spec] = {}
+        self.files: dict[str, bytes] = {}
+        """What venues published as files: path → the file."""
         self.stages: dict[str, Stage] = {}
         """Parts of venues that move by the time."""
         self.is_synthetic = True

@@ -318,6 +318,50 @@ class Backfill(msgspec.Struct, frozen=True):
     """The number is not the trade's id, so that only the ledger's evidence tells which are missing."""
     is_merged: bool = False
     """A row of the stream may be several of the history's, under the last one's number."""
+    kind: str = ""
+    """Kind of its rows, where the channel that is asked for is a part of one (open interest); empty: the channel."""
+    product: str = ""
+    """What else shares kind and instrument, and has ids of its own (aggregate trades); empty: nothing."""
+
+
+class BulkFile(msgspec.Struct, frozen=True):
+    """One file that a venue publishes of a stream's past."""
+
+    url: str
+    """Its address; blocks of its lines are answers of this address on the tape."""
+    backfill: Backfill
+    """What its rows are; its `begin` and `follow` are never called."""
+    venue_symbol: str
+    from_us: int
+    to_us: int
+    """Its last microsecond."""
+    interval: str = ""
+    """Of candles."""
+    parts: tuple["BulkFile", ...] = ()
+    """Files of shorter times that hold the same, to be asked for where this one is not there."""
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.url.rpartition("/")[2]
+
+
+class Bulk(msgspec.Struct, frozen=True):
+    """How a venue publishes its past as files."""
+
+    format: str
+    """Name of their form for `truetape import`."""
+    channels: tuple[str, ...]
+    list_files: Callable[[str, str, Stretch], tuple[BulkFile, ...]]
+    """(market, channel, stretch) → files that hold it, oldest first. Raises LookupError that says why there are none."""
+    read_path: Callable[[str, str], BulkFile]
+    """(path on disk with `/`, market or empty) → what the file is. Raises LookupError that says what is allowed."""
+    check_lines: Callable[[str, bytes], None]
+    """(address, first lines of the file) → nothing. Raises msgspec.DecodeError or DecodeError when they are of another form."""
+    checksum_suffix: str = ""
+    """What an address ends with where the venue publishes the file's SHA-256; empty: it does not."""
+    allowance: tuple[int, float] = (120, 60.0)
+    """So many files within so many seconds."""
 
 
 Phase = Literal["trading", "closed", "proposed", "disputed", "resolved"]
@@ -437,6 +481,8 @@ class Venue(msgspec.Struct, frozen=True):
     """What a browser can read where nothing else is left."""
     backfills: tuple[Backfill, ...] = ()
     """How its past is asked for."""
+    bulk: Bulk | None = None
+    """How it publishes its past as files; null: it does not."""
     depth_max: int = 0
     """Levels per side beyond which the venue forgets (Kraken cuts to the subscribed depth); 0: none."""
     forget: Callable[[dict[str, dict[str, Any]], Collection[str]], None] | None = None

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe
 from truetape.venues._binance import naming, topics
+from truetape.venues._binance.bulk import BULK
 from truetape.venues._binance.decoder import BinanceDecoder
 from truetape.venues._binance.history import list_backfills
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, Rest, Venue
@@ -105,4 +106,5 @@ VENUE = Venue(
     fetch_book=fetch_book,
     find_feed=find_feed,
     backfills=list_backfills(),
+    bulk=BULK,
 )

@@ -221,6 +221,42 @@ def _answer_interest(market: Market, query: Query) -> Reply:
     )
 
 
+PERIODS_US = {name: INTERVALS_US[name] for name in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")}
+STATISTICS_US = 30 * 86_400_000_000
+"""Statistics are told of so long."""
+
+
+def interest_at(market: Market, number: int) -> int:
+    """Return the open interest at the so manieth five minutes since 1970: the same whenever one asks."""
+    return 80_000 * int(10**market.spec.size_digits) + (number * 7919 + market.first_trade_id) % 1_000_003
+
+
+def settle_rate(market: Market, number: int) -> str:
+    """Return the rate of the so manieth settlement since 1970."""
+    return write_fixed((number * 7919 + market.first_trade_id) % 40_000 - 10_000, 8)
+
+
+def answer_statistics(world: World, query: Query) -> Reply:
+    """Answer openInterestHist: by symbol at fapi, by pair and contract type at dapi."""
+    name = query.path.rpartition("/")[2]
+    feed = "coinm" if "pair" in query.args else "usdm"
+    symbol = query.args.get("symbol", "") or f"{query.args.get('pair', '')}_PERP"
+    market = world.market("binance", feed, symbol)
+    step = PERIODS_US.get(query.args.get("period", ""), 0)
+    if name != "openInterestHist" or market is None or not step:
+        return _fail(-1130, "parameter invalid", feed)
+    now, limit = market.now_us, query.number("limit", 30, 500)
+    start, end = query.number("startTime", 0) * 1000, min(query.number("endTime", 1 << 50) * 1000, now)
+    if start < now - STATISTICS_US:
+        return _fail(-1130, "parameter 'startTime' is invalid.", feed)
+    spec, rows = market.spec, []
+    who = {"symbol": spec.symbol} if feed == "usdm" else {"pair": query.args["pair"], "contractType": "PERPETUAL"}
+    for n in range(-(-start // step), end // step + 1)[-limit:]:
+        total = write_size(spec, interest_at(market, n * step // INTERVALS_US["5m"]))
+        rows.append(who | {"sumOpenInterest": total, "sumOpenInterestValue": "0", "timestamp": n * step // 1000})
+    return _reply(rows, feed)
+
+
 def _answer_funding(market: Market, query: Query) -> Reply:
     """Settled rates: the same rate at each instant whenever one asks."""
     limit = query.number("limit", 100, 1000)
@@ -231,7 +267,7 @@ def _answer_funding(market: Market, query: Query) -> Reply:
         {
             "symbol": market.spec.symbol,
             "fundingTime": n * FUNDING_US // 1000,
-            "fundingRate": write_fixed((n * 7919 + market.first_trade_id) % 40_000 - 10_000, 8),
+            "fundingRate": settle_rate(market, n),
             "markPrice": write_padded(market.mark, market.spec.price_digits + 2, 8),
         }
         for n in range(first, end // FUNDING_US + 1)

@@ -7,13 +7,22 @@ import msgspec
 
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Candle, Market, Step, Trade
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
+from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Reply, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_padded
-from truetape.sim.venues._binance_rest import INTERVALS_US, candle_numbers, respond, write_price, write_size
+from truetape.sim.venues import _binance_bulk as bulk
+from truetape.sim.venues._binance_rest import (
+    INTERVALS_US,
+    answer_statistics,
+    candle_numbers,
+    respond,
+    write_price,
+    write_size,
+)
 from truetape.sim.world import World
 
 SPOT_HOSTS = ("stream.binance.com", "data-stream.binance.vision")
 USDM_HOST, COINM_HOST = "fstream.binance.com", "dstream.binance.com"
+FILE_HOSTS = (bulk.HOST,)
 REST_HOSTS = ("api.binance.com", "data-api.binance.vision", "fapi.binance.com", "dapi.binance.com")
 
 PUBLIC_CHANNELS = ("depth", "bookTicker", "trade")
@@ -437,12 +446,21 @@ def refuse(status: int) -> bytes:
 
 _weight: Callable[[int], Quota] = lambda most: Quota(most, 60.0, "X-MBX-USED-WEIGHT-1M")  # noqa: E731
 
+
+def _respond(world: World, query: Query) -> Reply:
+    """Answer by the API, by its statistics, or with a file."""
+    path = query.path.strip("/")
+    if path.startswith("data/"):
+        return bulk.respond(world, query)
+    return answer_statistics(world, query) if path.startswith("futures/data/") else respond(world, query)
+
+
 FAKE = FakeVenue(
     name="binance",
-    hosts=(*SPOT_HOSTS, USDM_HOST, COINM_HOST, *REST_HOSTS),
+    hosts=(*SPOT_HOSTS, USDM_HOST, COINM_HOST, *REST_HOSTS, *FILE_HOSTS),
     specs=_list_specs(),
     connect=connect,
-    respond=respond,
+    respond=_respond,
     make_desk=BinanceDesk,
     quotas={"spot": _weight(6000), "usdm": _weight(2400), "coinm": _weight(2400)},
     refuse=refuse,

@@ -1,9 +1,12 @@
 """Lines of a file that may be compressed, with bounds on what unpacking can cost."""
 
 import gzip
+import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from truetape.errors import TapeError
 
@@ -11,14 +14,16 @@ LINE_BYTES_MAX = 256 * 1024 * 1024
 UNPACK_RATIO_MAX = 200
 """Recorded frames pack 5 to 30 times; more than this is not a recording."""
 _UNPACK_FLOOR_BYTES = 64 * 1024 * 1024
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+"""What reading raises of a file that is broken, encrypted or packed in a way that nobody knows."""
 
 
 def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]:
-    """Yield lines without their ends; `.gz` is unpacked, to at most `ratio_max` times its size."""
+    """Yield lines without their ends; `.gz` and `.zip` are unpacked, to at most `ratio_max` times their size."""
     size = number = 0
     try:
-        bound = max(path.stat().st_size * ratio_max, _UNPACK_FLOOR_BYTES) if path.suffix == ".gz" else None
-        with gzip.open(path, "rb") if bound else path.open("rb") as file:
+        bound = _find_bound(path, ratio_max)
+        with _open(path) as file:
             while line := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
                 size += len(line)
@@ -27,27 +32,56 @@ def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]
                 if bound is not None and size > bound:
                     raise TapeError(f"{path} unpacks to more than {ratio_max} times its size: stopped at line {number}")
                 yield line.rstrip(b"\r\n")
-    except (OSError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise TapeError(f"cannot read {path} after line {number}: {error}") from error
 
 
 def read_blocks(path: Path, block_bytes: int, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]:
     """Yield whole lines with their ends, about so many bytes at once; bounds are those of `read_lines`."""
-    size = 0
-    rest = b""
+    size = held = 0
+    rest: list[bytes] = []
+    """A line that has not ended, in pieces."""
     try:
-        bound = max(path.stat().st_size * ratio_max, _UNPACK_FLOOR_BYTES) if path.suffix == ".gz" else None
-        with gzip.open(path, "rb") if bound else path.open("rb") as file:
+        bound = _find_bound(path, ratio_max)
+        with _open(path) as file:
             while chunk := file.read(block_bytes):
                 size += len(chunk)
                 if bound is not None and size > bound:
                     raise TapeError(f"{path} unpacks to more than {ratio_max} times its size: stopped at byte {size}")
-                whole, end, rest = (rest + chunk).rpartition(b"\n")
+                whole, end, tail = chunk.rpartition(b"\n")
                 if end:
-                    yield whole + end
-                elif len(rest) > LINE_BYTES_MAX:
+                    yield b"".join((*rest, whole, end))
+                    rest.clear()
+                    held = 0
+                held += len(tail)
+                rest.append(tail)
+                if held > LINE_BYTES_MAX:
                     raise TapeError(f"{path} has a line longer than {LINE_BYTES_MAX} bytes")
-    except (OSError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise TapeError(f"cannot read {path} after byte {size}: {error}") from error
-    if rest:
-        yield rest + b"\n"
+    if held:
+        yield b"".join((*rest, b"\n"))
+
+
+def _find_bound(path: Path, ratio_max: int) -> int | None:
+    """Return how many bytes may come out of a file; null where nothing is unpacked."""
+    is_packed = path.suffix in {".gz", ".zip"}
+    return max(path.stat().st_size * ratio_max, _UNPACK_FLOOR_BYTES) if is_packed else None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file for its unpacked bytes; a zip must hold one file and nothing else."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rb") as unpacked:
+            yield unpacked
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path) as packed:
+            inside = [one for one in packed.infolist() if not one.is_dir()]
+            if len(inside) != 1:
+                raise TapeError(f"{path} holds {len(inside)} files (allowed: one)")
+            with packed.open(inside[0]) as file:
+                yield file
+    else:
+        with path.open("rb") as file:
+            yield file

@@ -15,6 +15,7 @@ from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe, Unit
 from truetape.events.wish import Reconnect
 from truetape.venues._binance import messages as m
+from truetape.venues._binance.bulk import is_bulk, read_lines
 from truetape.venues._binance.naming import read_listing
 from truetape.venues._binance.responses import respond
 from truetape.venues._binance.runs import make_depth, read_quotes, read_trades
@@ -193,6 +194,8 @@ class BinanceDecoder:
             return False
         if "/exchangeInfo" in response.url:
             return self._learn(response)
+        if is_bulk(response.url):
+            return read_lines(self, response)
         return respond(self, response)
 
     def find_instrument(self, market: str, symbol: str) -> Instrument:
