@@ -116,7 +116,7 @@ def test_venues_snapshots_and_coins_share_one_daemon_and_survive_a_kill(tmp_path
             f"snapshots: {{fake: {{url: '{url}/snapshot', interval_seconds: 40, requests_per_minute_max: 10000,\n"
             "             filters: {markets_max: 6}}}\n"
             f"coins: {{url: '{url}', ids: [bitcoin], ranked: 10, calls_per_minute: 10000}}\n"
-            f"ops: {{state: s, health_port: {port}}}\nlog: {{format: json}}\njobs: {{market_data: {{at: '* * * * *'}},\n"
+            f"ops: {{state: s, health_port: {port}}}\nlog: {{format: json, file: log/run.jsonl}}\njobs: {{market_data: {{at: '* * * * *'}},\n"
             + "".join(f"       {name}: {{at: never}},\n" for name in ("ohlc_hourly", "ohlc_daily", *HOUSEKEEPING))
             + "       }\n"
         )
@@ -139,6 +139,9 @@ def test_venues_snapshots_and_coins_share_one_daemon_and_survive_a_kill(tmp_path
     cycles = [json.loads(line) for line in output.splitlines() if '"event": "cycle"' in line]
     assert {cycle["service"] for cycle in cycles} == {"fake"}
     assert "snapshots of fake:" in output
+    logged = (tmp_path / "log/run.jsonl").read_text()
+    assert [json.loads(line)["number"] for line in logged.splitlines() if '"event": "cycle"' in line][-1] == len(cycles)
+    assert DEMO_KEY not in output + logged
     survey = survey_snapshots(Lake(tmp_path / "l"))
     assert (survey.unexplained, survey.repeats) == (0, 0)
     assert survey.explained >= 6

@@ -125,3 +125,26 @@ def test_a_memory_of_another_version_is_made_again_from_the_tape(tape: str, whol
     sink.close()
     deliver(tape, (spec,))
     assert lake_hash(tmp_path / "lake") == lake_hash(whole)
+
+
+def test_wide_rows_are_committed_by_their_bytes(tmp_path: Path) -> None:
+    """Pictures of a book are a kilobyte each: held by number alone they would fill the memory."""
+    levels = ",".join(
+        f"{side}[{i}].{part}" for i in range(25) for side in ("asks", "bids") for part in ("price", "amount")
+    )
+    head = f"exchange,symbol,timestamp,local_timestamp,{levels}\n"
+    for part in range(3):
+        begin = 1_704_067_200_000_000 + part * 1_000_000
+        rows = "".join(
+            f"binance,BTCUSDT,{at},{at}," + ",".join(f"{at // 1000 % 7 + i}.5,0.25" for i in range(50)) + "\n"
+            for at in range(begin, begin + 500_000, 1000)
+        )
+        path = tmp_path / f"binance_book_snapshot_25_{part}.csv"
+        path.write_text(head + rows)
+        import_files("tardis", [path], "", str(tmp_path / "tape"))
+    commits = {}
+    for name, commit_bytes in (("whole", 1 << 30), ("parts", 1 << 16)):
+        deliver(str(tmp_path / "tape"), (f"lake:{tmp_path / name}",), DeliverSettings(commit_bytes=commit_bytes))
+        commits[name] = len([*(tmp_path / name / "book_snapshot/_delta_log").glob("*.json")])
+    assert lake_hash(tmp_path / "whole") == lake_hash(tmp_path / "parts")
+    assert commits["parts"] == commits["whole"] + 2

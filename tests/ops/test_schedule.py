@@ -84,7 +84,8 @@ async def test_a_launched_job_runs_in_a_process_of_its_own(settings: Settings, t
     config.write_text(yaml.safe_dump(msgspec.to_builtins(settings)))
     said = []
     await launch_process(config, said.append, load_job("compact"), START)
-    assert said[0].startswith("job compact done")
+    assert said[0].startswith("job compact: ")
+    assert said[-1].startswith("job compact done")
     with open_history(Path(settings.ops.state)) as history:
         assert history.list_runs("compact")[0].due_at == START
 

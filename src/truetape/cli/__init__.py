@@ -75,24 +75,31 @@ def main() -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} -h)" if context else ""
-        click.echo(f"truetape: {error.format_message().rstrip('.')}{hint}", err=True)
+        _tell(f"{error.format_message().rstrip('.')}{hint}")
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except Transient as error:
-        click.echo(f"truetape: {error}", err=True)
+        _tell(str(error))
         sys.exit(3)
     except TruetapeError as error:
-        click.echo(f"truetape: {error}", err=True)
+        _tell(str(error))
         sys.exit(2)
     except OSError as error:
         if "--debug" in sys.argv:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"truetape: {where}{error.strerror or error}", err=True)
+        _tell(f"{where}{error.strerror or error}")
         sys.exit(2)
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"truetape: internal error: {type(error).__name__}: {error}", err=True)
+        _tell(f"internal error: {type(error).__name__}: {error}")
         sys.exit(3)
+
+
+def _tell(line: str) -> None:
+    """Say what is wrong, without the secrets that an answer or an address may hold."""
+    from truetape.config import mask_secrets
+
+    click.echo(f"truetape: {mask_secrets(line)}", err=True)

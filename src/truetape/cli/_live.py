@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Self
 
 import click
 import msgspec
-import structlog
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from truetape import clock
+from truetape.cli._log import Outlets, make_logger
 from truetape.config import LogSettings, Settings
 from truetape.flow.live import LiveStatus
 
@@ -45,7 +45,9 @@ class Rates:
 class LiveTable:
     """A table that is drawn anew twice a second."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, log: "Lines | None" = None) -> None:
+        self._log = log
+        """Where lines go meanwhile, if anywhere: a file."""
         self._rates = Rates()
         self._began_ns = clock.monotonic_ns()
         self._live = Live(Text("starting…"), console=console, refresh_per_second=2)
@@ -58,13 +60,19 @@ class LiveTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.__exit__(kind, error, trace)
+        if self._log is not None:
+            self._log.__exit__(kind, error, trace)
 
     def show(self, status: LiveStatus) -> None:
         """Draw the newest status."""
+        if self._log is not None:
+            self._log.show(status)
         self._live.update(self.draw(status, clock.monotonic_ns(), clock.wall_ns()))
 
     def show_cycle(self, cycle: "Cycle") -> None:
-        """Take note of nothing: the table has a row for each stream."""
+        """Log a turn of a snapshot service where there is a log; the table has a row for each stream."""
+        if self._log is not None:
+            self._log.show_cycle(cycle)
 
     def draw(self, status: LiveStatus, now_ns: int, wall_ns: int) -> Group:
         """Return the picture of a status at a moment."""
@@ -112,20 +120,11 @@ _COLUMNS = (
 
 
 class Lines:
-    """A log line now and then, and one for every new trouble."""
+    """A log line now and then, and one for every new trouble; `is_silent`: only into the log's file."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        is_json = settings.format == "json"
-        last = structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(colors=False)
-        self._log = structlog.wrap_logger(
-            structlog.PrintLogger(),
-            wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                last,
-            ],
-        )
+    def __init__(self, settings: LogSettings, *, is_silent: bool = False) -> None:
+        self._outlets = Outlets(settings, is_silent=is_silent)
+        self._log = make_logger(settings, self._outlets)
         self._said_ns = 0
         self._troubles: set[str] = set()
 
@@ -139,7 +138,7 @@ class Lines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        self._outlets.close()
 
     def show(self, status: LiveStatus) -> None:
         """Log the status when it is time, and troubles at once."""

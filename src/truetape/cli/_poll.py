@@ -1,16 +1,19 @@
 """What `truetape poll` shows, and how it runs against a fake service."""
 
 import asyncio
+import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from truetape import clock
+from truetape.cli._log import open_log
 from truetape.cli._output import print_rows
 from truetape.collect.snapshot import Cycle
-from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls
+from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls, mask_secrets
 from truetape.errors import ConfigError
 from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake
@@ -32,7 +35,8 @@ BREATH_S = 0.25
 
 def print_cycle(cycle: Cycle) -> None:
     """Print a turn as one JSON line."""
-    click.echo(msgspec.json.encode({"event": "cycle", **msgspec.to_builtins(cycle)}).decode())
+    said = msgspec.json.encode({"event": "cycle", **msgspec.to_builtins(cycle)}).decode()
+    click.echo(mask_secrets(said))
 
 
 def simulate(folder: Path, cycles: int) -> tuple[Settings, PollTotal]:
@@ -83,14 +87,15 @@ async def _breathe(seen: list[Cycle]) -> None:
 class Watch:
     """What alerts judge of a run: the newest turn of each service, and requests that failed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, log: Any) -> None:
+        self._settings, self._log = settings, log
         self._newest: dict[str, Cycle] = {}
         self._failures = 0
 
     def take(self, cycle: Cycle) -> None:
-        """Take a turn, and print it."""
+        """Take a turn, print it, and log it where there is a file."""
         print_cycle(cycle)
+        self._log.info("cycle", **msgspec.to_builtins(cycle))
         self._newest[cycle.service] = cycle
         self._failures += cycle.requests.failures
 
@@ -113,13 +118,19 @@ class Watch:
 
 async def poll_watched(settings: Settings, cycles: int) -> PollTotal:
     """Poll, and let people know of what goes wrong, by the rules of `alerts`; what is wrong at the end is told then."""
+    with open_log(settings.log, is_silent=True) as log:
+        return await _poll_watched(settings, cycles, log)
+
+
+async def _poll_watched(settings: Settings, cycles: int, log: Any) -> PollTotal:
     addresses = load_alert_urls()
     postman = Postman(addresses) if addresses else None
-    watch, told = Watch(settings), set[str]()
+    watch, told = Watch(settings, log), set[str]()
 
     def say(message: Message) -> None:
         told.update(message.body.splitlines())
         click.echo(message.body, err=True)
+        log.log(logging.INFO if message.is_recovery else logging.WARNING, message.title, what=message.body)
 
     async def keep() -> None:
         while not watch.has_turns:  # noqa: ASYNC110 - what is refused at the start leaves no traces
@@ -129,6 +140,7 @@ async def poll_watched(settings: Settings, cycles: int) -> PollTotal:
     watching = asyncio.create_task(keep())
     try:
         total = await poll(settings, cycles, watch.take)
+        log.info("polled", **msgspec.to_builtins(total))
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -42,7 +42,8 @@ def command(
     if sinks:
         settings = msgspec.structs.replace(settings, sinks=sinks)
     is_live = sys.stdout.isatty() and not plain and settings.log.format == "auto"
-    screen = LiveTable() if is_live else Lines(settings.log)
+    log = Lines(settings.log, is_silent=True) if is_live and settings.log.file else None
+    screen = LiveTable(log=log) if is_live else Lines(settings.log)
     with screen:
         status = clock.run(record(settings, screen.show, duration, screen.show_cycle))
     screen.summarize(status, settings)

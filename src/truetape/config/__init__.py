@@ -10,6 +10,8 @@ from truetape.config.environment import (
     load_alert_urls,
     load_clock,
     load_keys,
+    load_secrets,
+    mask_secrets,
     name_key,
 )
 from truetape.config.reading import (
@@ -62,7 +64,9 @@ __all__ = [
     "load_clock",
     "load_defaults",
     "load_keys",
+    "load_secrets",
     "load_settings",
+    "mask_secrets",
     "name_key",
     "parse_settings",
     "rewrite_url",

@@ -1,9 +1,12 @@
 """The only reader of the environment, and of `.env`, which it overrides: overrides of settings, keys, addresses, time."""
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from truetape import clock
 from truetape.errors import ConfigError
@@ -72,6 +75,46 @@ def load_keys(
 def load_alert_urls(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV) -> list[str]:
     """Return the addresses alerts go to, from `TRUETAPE_ALERT_URLS` of the environment or `.env`, parted by spaces."""
     return read_environment(environ, file).get("TRUETAPE_ALERT_URLS", "").split()
+
+
+_SECRET = re.compile(r"TRUETAPE_KEY_\w+?(_FILE)?|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN")
+SECRET_CHARS_MIN = 6
+"""Shorter values are not masked: half of what is printed would be."""
+TOKEN_CHARS_MIN = 16
+_SECRET_ARGUMENT = re.compile("pass|token|key|secret|auth")
+MASK = "•••"
+
+
+def load_secrets(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV) -> tuple[str, ...]:
+    """Return what must never be printed: credentials, and what is secret in the addresses of alerts; longest first."""
+    known = read_environment(environ, file)
+    found = set(load_alert_urls(environ, file))
+    for address in tuple(found):
+        found.update(_find_address_secrets(address))
+    for name, value in known.items():
+        if match := _SECRET.fullmatch(name):
+            with contextlib.suppress(ConfigError):  # a file that cannot be read is told where it is needed
+                found.add(_read_key_file(name, value).strip() if match[1] else value.strip())
+    return tuple(sorted((one for one in found if len(one) >= SECRET_CHARS_MIN), key=lambda one: (-len(one), one)))
+
+
+def _find_address_secrets(address: str) -> Iterator[str]:
+    """Yield the password and the tokens in an address of an alert service; what is told of errors may hold them alone."""
+    place, _, query = address.partition("://")[2].partition("?")
+    userinfo, _, tail = place.rpartition("@")
+    host, _, path = tail.partition("/")
+    yield userinfo.partition(":")[2]
+    if not userinfo and "." not in host and not host.startswith("localhost"):  # slack://TokenA/…, tgram://bot:token/…
+        yield from (host, *host.split(":"))
+    yield from (part for part in path.split("/") if len(part) >= TOKEN_CHARS_MIN or any(map(str.isdigit, part)))
+    yield from (value for name, value in parse_qsl(query) if _SECRET_ARGUMENT.search(name.lower()))
+
+
+def mask_secrets(text: str, secrets: Sequence[str] | None = None) -> str:
+    """Return a text without secrets: those given, or those that are set now."""
+    for secret in load_secrets() if secrets is None else secrets:
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _read_key_file(variable: str, path: str | None) -> str:

@@ -38,6 +38,8 @@ class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     commit_rows: Count = 250_000
     """Rows held in memory before a commit; more make fewer files and need about 1 KB of memory for every row."""
+    commit_bytes: Count = 128 * 1024 * 1024
+    """Bytes of rows held before a commit: rows that are wide, as pictures of a book are, are committed sooner."""
     commit_seconds: Positive = 300
     """Longest time (of the tape) between commits while rows arrive."""
     archive: bool = True
@@ -164,6 +166,16 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A live table on a terminal and log lines elsewhere; log lines everywhere; log lines as JSON."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Log lines below this are left out."""
+    file: str = ""
+    """Log lines of `run`, `record` and `poll` are written there, too; one file for one program. Empty: nowhere."""
+    file_format: Literal["json", "console"] = "json"
+    """What the lines in the file look like."""
+    max_bytes: Annotated[int, msgspec.Meta(ge=10_000)] = 50_000_000
+    """A log file that would become larger is put by as `FILE.1`, the one before as `FILE.2`."""
+    max_hours: Annotated[float, msgspec.Meta(ge=0)] = 24
+    """The same when it is older; 0: whatever its age."""
+    keep: Count = 14
+    """So many files are kept beside the one that is written."""
 
 
 class SnapshotFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

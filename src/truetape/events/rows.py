@@ -216,9 +216,10 @@ class Rows:
 
     @property
     def pending(self) -> int:
-        """Rows of trades and quotes and frames of books that are held."""
+        """Rows and frames of books that are held."""
         runs = [*self.runs, *self.trade_runs, *self.quote_runs, *self.book_runs]
-        return len(self.trades) + len(self.quotes) + len(self.books) + sum(len(run.offset) for run in runs)
+        tuples = [self.trades, self.quotes, self.books, *self.plain.values()]
+        return sum(map(len, tuples)) + sum(len(run.offset) for run in runs)
 
     def list_channels(self) -> list[tuple[str, list[Any]]]:
         """List the rows of every channel, always in the same order."""

@@ -51,7 +51,7 @@ class View:
         self._sink = sink
         self._settings = settings
         self._held: dict[str, list[pa.Table]] = {}
-        self._held_rows = 0
+        self._held_rows = self._held_bytes = 0
         self._committed_ns = 0
         self._seen_ns = 0
         checkpoint = sink.resume()
@@ -94,7 +94,7 @@ class View:
         tables = {kind: pa.concat_tables(parts) for kind, parts in self._held.items()}
         self._sink.write(tables, self.engine.save())
         self._held.clear()
-        self._held_rows = 0
+        self._held_rows = self._held_bytes = 0
         del tables
         _give_memory_back()
         self._committed_ns = self._seen_ns
@@ -106,6 +106,7 @@ class View:
                 self._look(kind, table.slice(max(0, table.num_rows - NEWEST_ROWS)))
             self._held.setdefault(kind, []).append(table)
             self._held_rows += table.num_rows
+            self._held_bytes += table.nbytes
 
     def _look(self, kind: str, tail: pa.Table) -> None:
         """Remember the newest price and lag per symbol."""
@@ -120,7 +121,8 @@ class View:
         if not self._committed_ns:
             self._committed_ns = self._seen_ns
         waited_s = (self._seen_ns - self._committed_ns) / 1e9
-        if self._held_rows >= self._settings.commit_rows or waited_s >= self._settings.commit_seconds:
+        is_full = self._held_rows >= self._settings.commit_rows or self._held_bytes >= self._settings.commit_bytes
+        if is_full or waited_s >= self._settings.commit_seconds:
             self.commit()
 
 

@@ -14,7 +14,7 @@ from time import sleep
 
 import msgspec
 
-from truetape.config import JobSettings, Settings
+from truetape.config import JobSettings, Settings, mask_secrets
 from truetape.errors import ConfigError, RateLimited, Transient, TruetapeError
 from truetape.ops import jobs as registry
 from truetape.ops.history import History, Run, open_history
@@ -59,10 +59,10 @@ def run_job(
                 report = _try(job, settings, history, say)
             except Transient as error:
                 if attempt == attempts_max:
-                    history.end(number, "failed", attempt, "{}", str(error))
+                    history.end(number, "failed", attempt, "{}", _tell(error))
                     raise
                 wait_s = _choose_wait(error, attempt)
-                say(f"{error}; next try in {wait_s:.0f} s")
+                say(f"{_tell(error)}; next try in {wait_s:.0f} s")
                 sleep(wait_s)
             except BaseException as error:
                 history.end(number, "failed", attempt, "{}", _tell(error))
@@ -94,4 +94,5 @@ def _choose_wait(error: Transient, attempt: int) -> float:
 
 
 def _tell(error: BaseException) -> str:
-    return str(error) if isinstance(error, TruetapeError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, TruetapeError) else f"{type(error).__name__}: {error}"
+    return mask_secrets(text)

@@ -18,6 +18,7 @@ Launch = Callable[[Job, datetime], Awaitable[None]]
 
 DUE_MAX = 100_000
 """Runs of one job that may have been missed: a minute's job over two months."""
+LINE_BYTES_MAX = 1 << 20
 NICENESS = 10
 """Jobs give way to the recorder."""
 
@@ -84,17 +85,39 @@ async def launch_process(config: Path, say: Callable[[str], None], job: Job, due
     command = [sys.executable, "-m", "truetape.cli", "jobs", "run", job.name, "--config", str(config),
                "--due", f"{due_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=_give_way
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=_give_way,
+        limit=LINE_BYTES_MAX,
     )
     try:
-        output, _ = await process.communicate()
+        last = await _hear(process, lambda line: say(f"job {job.name}: {line}"))
     except asyncio.CancelledError:
         process.terminate()
         await process.wait()
         raise
-    lines = output.decode(errors="replace").strip().splitlines()
     state = "done" if process.returncode == 0 else f"failed (exit code {process.returncode})"
-    say(f"job {job.name} {state}" + (f": {lines[-1]}" if lines else ""))
+    say(f"job {job.name} {state}" + (f": {last}" if last else ""))
+
+
+async def _hear(process: asyncio.subprocess.Process, say: Callable[[str], None]) -> str:
+    """Pass on what a process says, line by line, until it ends; return the last line, which was not passed on."""
+    assert process.stdout is not None
+    last = ""
+    while True:
+        try:
+            chunk = await process.stdout.readline()
+        except ValueError:
+            continue  # a line beyond the limit is left out
+        if not chunk:
+            break
+        if line := chunk.decode(errors="replace").strip():
+            if last:
+                say(last)
+            last = line
+    await process.wait()
+    return last
 
 
 def _give_way() -> None:

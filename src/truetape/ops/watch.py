@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from truetape import clock
-from truetape.config import Settings
+from truetape.config import Settings, load_secrets, mask_secrets
 from truetape.ops.alert import Desk, Message, find_troubles
 from truetape.ops.history import Run, open_history
 from truetape.ops.letter import Postman
@@ -56,6 +56,8 @@ def add_surroundings(vitals: Vitals, settings: Settings) -> Vitals:
     jobs = [
         JobVital(job, run.state, now_s - (run.ended_at or run.started_at).timestamp()) for job, run in newest.items()
     ]
+    secrets = load_secrets()
+    troubles = tuple(mask_secrets(trouble, secrets) for trouble in vitals.troubles)
     return msgspec.structs.replace(
-        vitals, disk_free_bytes=shutil.disk_usage(place).free, failed_jobs=failed, jobs=tuple(jobs)
+        vitals, troubles=troubles, disk_free_bytes=shutil.disk_usage(place).free, failed_jobs=failed, jobs=tuple(jobs)
     )
