@@ -1,5 +1,6 @@
 """export of datasets: a file with its manifest, the researchers' folder, and what is refused."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from command_line import Run
 from gold import write_gold
 from market_lake import write_market_lake
+
+from truetape.lake import Lake
+from truetape.transform import read_variables
 
 SLUG = "btc-updown-2m-1777420800"
 
@@ -69,3 +73,16 @@ def test_bad_input_is_one_line(refused: Callable[..., str], lake: Path, argument
 
 def test_what_is_not_there_cannot_be_proven(refused: Callable[..., str], lake: Path) -> None:
     assert "there is no none.parquet.manifest.json" in refused("verify", "--dataset", "none.parquet", "--lake", lake)
+
+
+def test_the_threshold_of_large_orders_is_a_setting(truetape: Run, lake: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(lake, tmp_path / "own")
+    (tmp_path / "truetape.yaml").write_text(f"sinks: ['lake:{own}']\nbuild: {{large_order_min: 1000000}}\n")
+    assert truetape("build", "canonical").code == 0
+    assert read_variables(own, "canonical") == {"large_order_min": 1_000_000}
+    told = Lake(own).sql("select count(*) as n, sum(up_large_orders) as large from canonical").arrow().to_pylist()
+    assert told == [{"n": 240, "large": 0}]  # 480 of 1,000 shares
+    (tmp_path / "truetape.yaml").write_text("build: {large_order_min: 0}\n")
+    refused = truetape("build", "--lake", own)
+    assert refused.code == 2
+    assert "build.large_order_min" in refused.err

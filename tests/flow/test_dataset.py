@@ -143,7 +143,8 @@ def test_other_variables_are_part_of_the_proof(lake: Lake) -> None:
     build(lake.path, sorted({DATASET, "truth"}), variables={"large_order_min": 60})
     target = lake.path.parent / "large.parquet"
     chosen = Selection((SLUGS[1],))
-    export_dataset(lake, DATASET, chosen, target, variables={"large_order_min": 60})
+    manifest = export_dataset(lake, DATASET, chosen, target)
+    assert manifest.variables == {"large_order_min": 60}
     assert verify_dataset(lake, target).is_equal
-    export_dataset(lake, DATASET, chosen, target)
+    export_dataset(lake, DATASET, chosen, target, variables={})
     assert "with other values" in verify_dataset(lake, target).problems[0]

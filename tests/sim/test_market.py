@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truetape.sim.market import LEVELS_MAX, Market
+from truetape.sim.oracle import Oracle
 from truetape.sim.spec import Spec, write_fixed, write_padded, write_short
 
 SPOT = Spec("binance", "spot", "BTCUSDT", "BTC", "USDT", "spot", 61_800.0, 2, 5)
@@ -119,3 +120,21 @@ def test_numbers_are_written_as_venues_write_them() -> None:
     assert write_short(120, 0) == "120"
     assert write_padded(6183763, 2, 8) == "61837.63000000"
     assert write_padded(3, 0, 8) == "3.00000000"
+
+
+@given(seed=st.integers(0, 10_000), rate=st.sampled_from([0.2, 3.0]))
+@settings(max_examples=10, deadline=None)
+def test_a_market_that_follows_an_oracle_is_where_that_is(seed: int, rate: float) -> None:
+    oracle = Oracle(seed)
+    market = Market(SPOT, seed, rate, START_US, guide=lambda second: oracle.exchange_price("BTC", second) // 10**16)
+    books = tuple(dict(side) for side in market.book())
+    for _ in range(400):
+        step = market.step()
+        for side, price, size in step.changes:
+            books[side].update({price: size}) if size else books[side].pop(price, None)
+        there = oracle.price("BTC", step.at_us // 1_000_000) / 1e16
+        assert abs((market.bid + market.ask) / 2 - there) < there / 1000
+        assert max(books[0]) == market.bid < market.ask == min(books[1])
+        assert max(map(len, books)) <= LEVELS_MAX
+        assert all(abs(fill.price - there) < there / 1000 for fill in step.fills)
+    assert tuple(dict(side) for side in market.book()) == books

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truetape.sim.oracle import ASSETS, E18, TIE_S, Oracle
+from truetape.sim.server import SimServer, Synthetic
 
 START = 1_795_255_200
 ASSET = st.sampled_from(sorted(ASSETS))
@@ -61,3 +62,15 @@ def test_an_average_is_nearly_that_of_its_seconds_and_never_quite() -> None:
     made = [sum(oracle.price("ETH", START + s - back) for back in range(60)) // 60 for s in range(1, 200)]
     assert all(abs(a - b) < b / 10_000_000 for a, b in zip(told, made, strict=True))
     assert sum(a == b for a, b in zip(told, made, strict=True)) < 10
+
+
+async def test_the_fake_coinbase_goes_where_the_oracle_goes() -> None:
+    async with SimServer(venues=["coinbase", "polymarket"], feed=Synthetic(seed=5)) as server:
+        for asset in ASSETS:
+            for feed in ("exchange", "advanced"):
+                market = server.market("coinbase", feed, f"{asset}-USD")
+                price = server.world.prediction.oracle.price(asset, market.now_us // 1_000_000)
+                middle = (market.bid + market.ask) / 2 / 10**market.spec.price_digits
+                assert abs(middle / (price / E18) - 1) < 0.002
+        other = server.market("coinbase", "advanced", "DOGE-USD")
+        assert other.spec.follows == ""

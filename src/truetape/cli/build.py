@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, find_lake, json_option, lake_option
+from truetape.cli._options import config_option, find_lake, json_option, lake_option, read_settings
 from truetape.cli._output import print_rows
 
 
@@ -17,7 +17,7 @@ from truetape.cli._output import print_rows
 @click.option(
     "--large-order-min",
     type=float,
-    help="Shares on one level of an outcome's book from which on it counts as a large order (default 1000).",
+    help="Shares on one level of an outcome's book from which on it counts as a large order; default: the one in the settings.",
 )
 @lake_option
 @config_option
@@ -37,7 +37,7 @@ def command(
     from truetape.transform import build
 
     variables: dict[str, object] = {"intervals": list(intervals)} if intervals else {}
-    if large_order_min is not None:
-        variables["large_order_min"] = large_order_min
+    told = read_settings(config_path).build.large_order_min
+    variables["large_order_min"] = told if large_order_min is None else large_order_min
     result = build(find_lake(lake, config_path), models or None, full=full, variables=variables)
     print_rows([msgspec.structs.asdict(model) for model in result.models], as_json=as_json, title="models")

@@ -48,6 +48,13 @@ class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Join the lake's small files this often while recording; 0: only when `truetape lake compact` says so."""
 
 
+class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the gold tables hold, whoever builds them."""
+
+    large_order_min: Positive = 1000.0
+    """Shares on one level of an outcome's book from which on `canonical` counts it as a large order, second by second."""
+
+
 class MarketFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which prediction markets to record beside those of `series`; what is given must all hold."""
 
@@ -276,6 +283,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Service → what to ask it for on a schedule; a name of small letters, digits and `_`."""
     record: RecordSettings = RecordSettings()
     deliver: DeliverSettings = DeliverSettings()
+    build: BuildSettings = BuildSettings()
     log: LogSettings = LogSettings()
     ops: OpsSettings = OpsSettings()
     retention: RetentionSettings = RetentionSettings()

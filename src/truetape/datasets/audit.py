@@ -17,7 +17,7 @@ from deltalake import write_deltalake
 from truetape.errors import BuildError, ConfigError
 from truetape.events.schema import KINDS
 from truetape.lake import Lake
-from truetape.transform import build
+from truetape.transform import build, read_variables
 
 LABELS = frozenset({"k", "k_available_at", "settlement", "y"})
 """Columns that say what became known later."""
@@ -76,9 +76,10 @@ def audit_canonical(
 ) -> Audit:
     """Audit the named markets, or `markets_max` of them spread over the table, each at so many seconds spread over it.
 
-    `variables` must be those that the table was built with. ConfigError when the table or a market is not there.
+    `variables` must be those that the table was built with; null: those of the last build. ConfigError when the table or a market is not there.
     """
     lake = Lake(path)
+    variables = read_variables(path, "canonical") if variables is None else variables
     windows = _choose_windows(lake, markets, markets_max)
     cells, found = 0, list[Difference]()
     for window in windows:

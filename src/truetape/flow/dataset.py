@@ -21,7 +21,7 @@ from truetape.events.schema import KINDS
 from truetape.flow.file import export
 from truetape.lake import Lake, Rows
 from truetape.lake.digest import ColumnHasher
-from truetape.transform import build
+from truetape.transform import build, read_variables
 
 DATASETS = ("canonical", "truth")
 """Gold tables of markets that can be exported with a manifest."""
@@ -95,7 +95,8 @@ def export_dataset(
 ) -> Manifest:
     """Write a dataset's rows to a file and its manifest beside it; ConfigError when nothing is selected.
 
-    `variables` are those that the lake's tables were built with: the proof needs the same.
+    `variables` are those that the lake's tables were built with, for the proof needs the same; null: those of the
+    last build.
     """
     rows = select_rows(lake, dataset, selection)
     export(rows, target)
@@ -105,7 +106,7 @@ def export_dataset(
         format=_FORMAT, dataset=dataset, truetape=version("truetape"), file=target.name, sha256=_hash_file(target),
         rows=count, rows_sha256=digest, columns=tuple(rows.sql("select * from rows limit 0").arrow().schema.names),
         selection=selection, markets=markets, since=since, until=until, inputs=_hash_inputs(lake, since, until, {}),
-        variables=dict(variables or {}),
+        variables=dict(read_variables(lake.path, dataset) if variables is None else variables),
     )  # fmt: skip
     name_manifest(target).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest

@@ -1,12 +1,13 @@
 """A seeded synthetic market: trades hit a book, and everything a venue tells follows from that.
 
-The n-th step of a market depends on (seed, symbol, n) alone; time only says how many steps have happened.
+The n-th step of a market depends on (seed, symbol, n) alone; time only says how many steps have happened. A market
+that follows an oracle goes, from second to second, where that is.
 Prices and sizes are integers in the units of the instrument's Spec, so nothing is ever rounded.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from random import Random
 from typing import NamedTuple
@@ -71,8 +72,13 @@ class Candle(NamedTuple):
 class Market:
     """One instrument's book, trades, candles, funding and open interest."""
 
-    def __init__(self, spec: Spec, seed: int, rate: float, start_us: int, trades_max: int = TRADES_MAX) -> None:
+    def __init__(
+        self, spec: Spec, seed: int, rate: float, start_us: int, trades_max: int = TRADES_MAX,
+        guide: Callable[[int], int] | None = None,
+    ) -> None:  # fmt: skip
+        """`guide`: second since 1970 → price in the spec's units that the market is at then."""
         self.spec = spec
+        self._guide = guide
         self.rate = rate
         self.start_us = start_us
         self.index = 0
@@ -109,7 +115,8 @@ class Market:
     def _build_book(self) -> None:
         spec, rnd = self.spec, self._random.random
         self._tick = spec.tick
-        middle = round(spec.price * 10**spec.price_digits / spec.tick) * spec.tick
+        there = spec.price * 10**spec.price_digits if self._guide is None else self._guide(self._second)
+        middle = round(there / spec.tick) * spec.tick
         self._window = max(200, int(middle * 0.002 / spec.tick))
         notional = 4000.0 / (spec.contract if spec.kind == "inverse" else spec.price * spec.contract)
         self._unit = max(spec.lot, int(notional * 10**spec.size_digits) // spec.lot * spec.lot)
@@ -134,6 +141,10 @@ class Market:
         at_us = self.start_us + int(self.index * self._interval_us)
         changes: list[tuple[int, int, int]] = []
         fills: tuple[Trade, ...] = ()
+        second = at_us // 1_000_000
+        is_second = second != self._second
+        if is_second and self._guide is not None:
+            self._follow(self._guide(second), changes)
         dice = self._random.random()
         if dice < 0.35:
             fills = self._take(at_us, changes)
@@ -145,8 +156,6 @@ class Market:
         top = (self.bid, self.bids[self.bid], self.ask, self.asks[self.ask])
         is_top = top != self.top
         self.top = top
-        second = at_us // 1_000_000
-        is_second = second != self._second
         if is_second:
             self._second = second
             self._drift(at_us)
@@ -196,6 +205,29 @@ class Market:
             del book[price]
             changes.append((int(is_ask), price, 0))
         self._restock(book, not is_ask, changes)
+
+    def _follow(self, price: int, changes: list[tuple[int, int, int]]) -> None:
+        """Go to a price: cancel what is in the way, and place the best levels a tick beside it, and some behind."""
+        tick = self._tick
+        middle = round(price / tick) * tick
+        bid, ask = middle - tick, middle + tick
+        for side, book, gone in (
+            (0, self.bids, [level for level in self.bids if level > bid]),
+            (1, self.asks, [level for level in self.asks if level < ask]),
+        ):
+            for level in gone:
+                del book[level]
+                changes.append((side, level, 0))
+            for away in (0, self._window // 64, self._window // 16, self._window // 4):
+                level = ask + away * tick if side else bid - away * tick
+                if level not in book:
+                    book[level] = self._draw_size()
+                    changes.append((side, level, book[level]))
+            while len(book) > LEVELS_MAX:
+                far = max(book) if side else min(book)
+                del book[far]
+                changes.append((side, far, 0))
+        self.bid, self.ask = bid, ask
 
     # trades
 

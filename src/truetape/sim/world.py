@@ -7,6 +7,7 @@ from truetape.sim.crowd import Crowd
 from truetape.sim.faults import Fault
 from truetape.sim.hub import Hub, Judge, SimClock
 from truetape.sim.market import TRADES_MAX, Market
+from truetape.sim.oracle import E18
 from truetape.sim.prediction import Prediction, Quirk
 from truetape.sim.protocol import Desk, FakeVenue, Query, Reply, Stage
 from truetape.sim.spec import Spec
@@ -77,13 +78,20 @@ class World:
         market = self.markets.get(spec.key)
         if market is None:
             start_us = self.time.now_us() - int(HISTORY_STEPS * 1_000_000 / self.rate)
-            market = Market(spec, self.seed, self.rate, start_us, self.trades_max)
+            market = Market(spec, self.seed, self.rate, start_us, self.trades_max, self._find_guide(spec))
             for _ in range(HISTORY_STEPS):
                 market.step()
             self.markets[spec.key] = market
             self.awoken.set()
             self._desks[spec.key] = self._venues[venue].make_desk(market, self.hub(venue, feed))
         return market
+
+    def _find_guide(self, spec: Spec) -> Callable[[int], int] | None:
+        """Return the path that an instrument's price follows, in its own units; null when it goes its own way."""
+        if not spec.follows:
+            return None
+        oracle, unit = self.prediction.oracle, E18 // 10**spec.price_digits
+        return lambda second: oracle.exchange_price(spec.follows, second) // unit
 
     def desk(self, venue: str, feed: str, symbol: str) -> Desk | None:
         """Return who publishes an instrument; null when it is not listed."""

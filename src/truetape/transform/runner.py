@@ -81,6 +81,8 @@ class _ModelState(msgspec.Struct):
     code: str
     """Hash of the project and the variables."""
     units: dict[str, str]
+    variables: dict[str, Any] = {}
+    """What changed its rows: all but memory, and what is as usual."""
 
 
 _FORMAT = 2
@@ -119,6 +121,12 @@ def build(
     return BuildResult(tuple(results), (clock.monotonic_ns() - started) / 1e9)
 
 
+def read_variables(lake: Path | str, model: str) -> dict[str, Any]:
+    """Return the variables that a lake's table was built with last, those that were as usual left out."""
+    state = _load_state(Path(lake) / "_build" / "state.json").models.get(model)
+    return dict(state.variables) if state is not None else {}
+
+
 def list_models() -> list[str]:
     """List the gold models: the files of the folder."""
     return sorted(path.stem for path in (PROJECT / "models" / "gold").glob("*.sql"))
@@ -147,6 +155,8 @@ def _check_variables(variables: dict[str, Any]) -> dict[str, Any]:
         if not match or _WIDTHS_MS["d"] % (int(match[1]) * _WIDTHS_MS[match[2]]):
             raise ConfigError(f"interval {name!r}: not a width that divides a day (allowed: 250ms, 1s, 5m, 1h, 1d, …)")
     _check_market_variables(variables)
+    if variables.get("large_order_min") == LARGE_ORDER_MIN_DEFAULT:
+        del variables["large_order_min"]  # said or not, it is the same
     return variables
 
 
@@ -243,7 +253,7 @@ def _build_days(
     for plan in todo:
         rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
         names = {_name_unit(unit): value for unit, value in plan.prints.items()}
-        state.models[plan.model] = _ModelState(version, code, names)
+        state.models[plan.model] = _ModelState(version, code, names, _list_telling(variables))
         yield ModelResult(plan.model, len(units), rows, seconds[plan.model])
 
 
@@ -272,7 +282,7 @@ def _build_markets(
             for done in build_plan(plan, desk, work):
                 rows, seconds = rows + done.rows, seconds + done.seconds
                 built.update((_name_unit(market), plan.prints[market]) for market in done.markets)
-                state.models[model] = _ModelState(done.version, code, dict(built))
+                state.models[model] = _ModelState(done.version, code, dict(built), _list_telling(variables))
                 _save_state(folder / "state.json", state)  # what is built stays built when a later batch fails
             yield ModelResult(model, len(plan.todo), rows, seconds)
 
@@ -335,6 +345,10 @@ def _save_state(path: Path, state: _State) -> None:
 
 def _name_unit(unit: tuple[str, int | str]) -> str:
     return f"{unit[0]} {unit[1]}"
+
+
+def _list_telling(variables: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in variables.items() if name != "memory"}
 
 
 def _hash_project(variables: dict[str, Any]) -> str:

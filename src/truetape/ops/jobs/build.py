@@ -6,9 +6,9 @@ from truetape.transform import build
 
 
 def _run(context: Context) -> dict[str, int | str]:
-    rows = 0
+    rows, variables = 0, {"large_order_min": context.settings.build.large_order_min}
     for lake in list_lakes(context.settings):
-        for model in build(lake).models:
+        for model in build(lake, variables=variables).models:
             context.say(f"{model.name}: {model.rows:,} rows")
             rows += model.rows
     return {"rows": rows}

@@ -8,6 +8,7 @@ import msgspec
 
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Market, Step, Trade
+from truetape.sim.oracle import ASSETS
 from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
 from truetape.sim.venues._coinbase_rest import respond, write_time
@@ -39,7 +40,19 @@ CANDLE_US = 300_000_000
 def _list_specs() -> tuple[Spec, ...]:
     coins = (("BTC", 61_800.0, 2, 8), ("ETH", 2_650.0, 2, 8), ("SOL", 160.0, 2, 8), ("XRP", 0.61, 4, 6))
     return tuple(
-        Spec("coinbase", feed, f"{base}-USD", base, "USD", "spot", price, digits, size, lot=10 ** max(0, size - 5))
+        Spec(
+            "coinbase",
+            feed,
+            f"{base}-USD",
+            base,
+            "USD",
+            "spot",
+            price,
+            digits,
+            size,
+            lot=10 ** max(0, size - 5),
+            follows=base if base in ASSETS else "",
+        )
         for feed in ("exchange", "advanced")
         for base, price, digits, size in (*coins, ("DOGE", 0.105, 5, 1))
     )
