@@ -24,10 +24,10 @@ FUTURES = Source("binance", "usdm", "binance/usdm/0#1")
 SYMBOLS = ("btcusdt", "ethusdt", "1000pepeusdt")
 
 
-def decode_singly(frames: list[Frame] | Tape, **more: object) -> Outcome:
+def decode_singly(frames: list[Frame] | Tape, *, books: bool = False) -> Outcome:
     """Decode frames in batches too small for runs."""
     count = len(frames.frames if isinstance(frames, Tape) else frames)
-    return decode(frames, range(0, count, RUN_FRAMES_MIN - 1), books=False, **more)  # type: ignore[arg-type]
+    return decode(frames, range(0, count, RUN_FRAMES_MIN - 1), books=books)
 
 
 def assert_same(one: Outcome, other: Outcome) -> None:
@@ -39,22 +39,26 @@ def assert_same(one: Outcome, other: Outcome) -> None:
     assert one.state == other.state
 
 
-def assert_runs_change_nothing(frames: list[Frame] | Tape, chance: random.Random) -> Outcome:
-    singly = decode_singly(frames)
+def assert_runs_change_nothing(frames: list[Frame] | Tape, chance: random.Random, *, books: bool = False) -> Outcome:
+    singly = decode_singly(frames, books=books)
     check_balance(singly)
     count = len(frames.frames if isinstance(frames, Tape) else frames)
     cuts = [chance.randrange(count) for _ in range(10)]
-    assert_same(singly, decode(frames, books=False))
-    assert_same(singly, decode(frames, cuts, cuts[:5], books=False))
-    assert_same(singly, decode(frames, cuts, cuts[:5], cuts[5:], books=False))
+    assert_same(singly, decode(frames, books=books))
+    assert_same(singly, decode(frames, cuts, cuts[:5], books=books))
+    assert_same(singly, decode(frames, cuts, cuts[:5], cuts[5:], books=books))
     return singly
 
 
 class Market:
     """What a venue says of some instruments, whole."""
 
-    def __init__(self, chance: random.Random, source: Source) -> None:
+    def __init__(self, chance: random.Random, source: Source, *, crossing: float = 1.0) -> None:
         self.chance = chance
+        self.crossing = crossing
+        """How likely a change is to leave its book crossed; 1: books are of random prices."""
+        self.middle = 500
+        self.levels: dict[str, tuple[set[int], set[int]]] = {symbol: (set(), set()) for symbol in SYMBOLS}
         self.source = source
         self.trades = dict.fromkeys(SYMBOLS, 100)
         self.books = dict.fromkeys(SYMBOLS, 100)
@@ -83,8 +87,26 @@ class Market:
         sides = [
             [[f"{self.chance.randrange(1, 999)}.50", f"0.{self.chance.randrange(9)}"] for _ in range(n)] for n in (2, 1)
         ]
+        if self.crossing < 1:
+            sides = self._walk(*self.levels[symbol])
         told = {"e": "depthUpdate", "E": 1767225600000 + last, "U": before + 1, "u": last, "b": sides[0], "a": sides[1]}
         return "depth@100ms", told | ({"T": told["E"], "pu": before} if self.source == FUTURES else {})
+
+    def _walk(self, bids: set[int], asks: set[int]) -> list[list[list[str]]]:
+        """Let the market move, and what it moved through be gone."""
+        self.middle += self.chance.randrange(-3, 4)
+        gone = [[], []]
+        if self.chance.random() >= self.crossing:
+            gone = [[p for p in bids if p >= self.middle], [p for p in asks if p < self.middle]]
+        bids.difference_update(gone[0])
+        asks.difference_update(gone[1])
+        sides = []
+        for side, sign, left in ((bids, -1, gone[0]), (asks, 1, gone[1])):
+            near = [self.middle + sign * self.chance.randrange(1, 9) for _ in range(self.chance.randrange(4))]
+            changes = [(p, self.chance.randrange(4)) for p in near] + [(p, 0) for p in left]
+            side.update(p for p, size in changes if size)
+            sides.append([[f"{p}.50", f"{size}.0"] for p, size in changes])
+        return sides
 
     def _quote(self, symbol: str) -> tuple[str, dict[str, object]]:
         told = {"u": self.quotes[symbol] * 10, "b": "1.5", "B": "2", "a": "2.5", "A": self.chance.choice(("0", "3.25"))}
@@ -148,6 +170,26 @@ def test_whatever_goes_wrong_runs_change_nothing(seed: int) -> None:
     assert_runs_change_nothing(tape, chance)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_books_that_are_kept_are_the_same_whichever_way(seed: int) -> None:
+    chance, tape = random.Random(seed), Tape()
+    market = Market(chance, FUTURES if seed % 2 else ONE, crossing=(0.0, 0.001, 0.01, 0.1)[seed // 2])
+    subscribe(tape, market.source)
+    host = "fapi.binance.com/fapi/v1" if seed % 2 else "api.binance.com/api/v3"
+    for i in range(2500):
+        payload = market.say(tape)
+        if i % 250 == 50:
+            for symbol in SYMBOLS:
+                body = {"lastUpdateId": market.books[symbol] * 10, "bids": [["1.5", "1"]], "asks": [["99999.5", "1"]]}
+                tape.answer(
+                    "binance", market.source.feed, f"https://{host}/depth?symbol={symbol.upper()}&limit=1000", body
+                )
+        if chance.random() < 0.002 * (seed % 3):
+            spoil(tape, market, payload, chance)
+    outcome = assert_runs_change_nothing(tape, chance, books=True)
+    assert market.crossing < 0.1 or outcome.rows("gap", reason="crossed")
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_two_connections_that_say_the_same_are_one_stream(seed: int) -> None:
     chance = random.Random(seed)
@@ -187,6 +229,7 @@ def test_recordings_are_the_same_by_run_and_frame_by_frame(recordings: Path, nam
     frames = read_recorded(recordings / "crypto" / name, name.partition("/")[0], frames_max=FRAMES_MAX)
     outcome = assert_runs_change_nothing(frames, random.Random(name))
     assert outcome.counts["quarantined"] == 0
+    assert_same(decode_singly(frames, books=True), decode(frames, books=True))
 
 
 def test_frames_that_are_a_message_only_together_cost_themselves_only() -> None:

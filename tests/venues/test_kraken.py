@@ -152,7 +152,7 @@ class Book:
 
 
 def test_all_recorded_checksums_reproduce(recordings: Path) -> None:
-    assert KRAKEN.prove_book is not None
+    assert KRAKEN.proof is not None
     played = play_file(recordings / SPOT_TAPE)
     books: dict[int, Book] = {}
     proved = 0
@@ -163,7 +163,7 @@ def test_all_recorded_checksums_reproduce(recordings: Path) -> None:
         book.apply(row)
         if row[12] is not None:
             symbol = played.rows.streams[row[0]].venue_symbol
-            assert KRAKEN.prove_book(*book.best(), KRAKEN.name_instrument("spot-v1", symbol)) == row[12]
+            assert KRAKEN.proof.prove(*book.best(), KRAKEN.name_instrument("spot-v1", symbol)) == row[12]
             proved += 1
         bids, asks = book.prices
         assert not bids or not asks or bids[-1] < asks[0]
@@ -198,25 +198,25 @@ def write_v2(
 
 @pytest.mark.parametrize("space", ["", " "])
 def test_the_checksum_of_v2_reproduces_from_the_frame(space: str) -> None:
-    assert KRAKEN.prove_book is not None
+    assert KRAKEN.proof is not None
     played = play(write_v2(V2_BIDS, V2_ASKS, space=space))
     row = played.pick("book_change")[0]
     assert row[9:11] == (V2_BIDS, V2_ASKS)
     assert row[1] == 1696613755440295
-    assert KRAKEN.prove_book(row[9], row[10], KRAKEN.name_instrument("spot", "BTC/USD")) == row[12] == V2_CHECKSUM
+    assert KRAKEN.proof.prove(row[9], row[10], KRAKEN.name_instrument("spot", "BTC/USD")) == row[12] == V2_CHECKSUM
 
 
 def test_digits_that_v2_leaves_out_are_filled_up_from_the_listing() -> None:
-    assert KRAKEN.prove_book is not None
+    assert KRAKEN.proof is not None
     short = [[(str(float(p)), f"{float(q):.8f}".rstrip("0")) for p, q in side] for side in (V2_BIDS, V2_ASKS)]
     named = KRAKEN.name_instrument("spot", "BTC/USD")
     listed = msgspec.structs.replace(named, price_decimals=1, amount_decimals=8)
-    assert KRAKEN.prove_book(short[0], short[1], listed) == V2_CHECKSUM
-    assert KRAKEN.prove_book(short[0], short[1], named) != V2_CHECKSUM
-    assert KRAKEN.prove_book(V2_BIDS, V2_ASKS, listed) == V2_CHECKSUM
+    assert KRAKEN.proof.prove(short[0], short[1], listed) == V2_CHECKSUM
+    assert KRAKEN.proof.prove(short[0], short[1], named) != V2_CHECKSUM
+    assert KRAKEN.proof.prove(V2_BIDS, V2_ASKS, listed) == V2_CHECKSUM
     whole = [("45283", "1"), *V2_BIDS[1:]]
     digits = [("45283.0", "1.00000000"), *V2_BIDS[1:]]
-    assert KRAKEN.prove_book(whole, V2_ASKS, listed) == KRAKEN.prove_book(digits, V2_ASKS, named)
+    assert KRAKEN.proof.prove(whole, V2_ASKS, listed) == KRAKEN.proof.prove(digits, V2_ASKS, named)
 
 
 def test_numbers_of_unusual_shape_decode_as_well() -> None:

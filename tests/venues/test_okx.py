@@ -135,7 +135,7 @@ def test_every_checksum_reproduces(played: dict[str, Replayed], name: str, count
         best_bids = [bids[p] for p in nlargest(25, bids)]
         best_asks = [asks[p] for p in nsmallest(25, asks)]
         stream = done.rows.streams[row[0]]
-        assert VENUE.prove_book(best_bids, best_asks, VENUE.name_instrument("all", stream.venue_symbol)) == row[12]
+        assert VENUE.proof.prove(best_bids, best_asks, VENUE.name_instrument("all", stream.venue_symbol)) == row[12]
         proven += 1
     assert proven == done.count("book_change") == count
 
@@ -143,11 +143,11 @@ def test_every_checksum_reproduces(played: dict[str, Replayed], name: str, count
 def test_checksum_goes_on_with_the_longer_side() -> None:
     instrument = VENUE.name_instrument("all", "BTC-USDT")
     bids, asks = [("3366.1", "7")], [("3366.8", "9"), ("3368", "8"), ("3372", "8")]
-    made = VENUE.prove_book(bids, asks, instrument)
+    made = VENUE.proof.prove(bids, asks, instrument)
     assert made % 2**32 == zlib.crc32(b"3366.1:7:3366.8:9:3368:8:3372:8")
     assert -(2**31) <= made < 2**31
-    assert VENUE.prove_book([], [], instrument) == 0
-    assert VENUE.prove_book(bids * 30, asks * 30, instrument) == VENUE.prove_book(
+    assert VENUE.proof.prove([], [], instrument) == 0
+    assert VENUE.proof.prove(bids * 30, asks * 30, instrument) == VENUE.proof.prove(
         bids * 25, (asks * 9)[:25], instrument
     )
 

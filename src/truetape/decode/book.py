@@ -1,6 +1,7 @@
 """One order book: levels by price, best first on demand, cheap to keep."""
 
 from bisect import bisect_left, insort
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -75,6 +76,22 @@ class Book(msgspec.Struct):
             del bids.sizes[bids.prices.pop(0)]
         while len(asks.prices) > depth:
             del asks.sizes[asks.prices.pop()]
+
+    def sort(self) -> None:
+        """Bring what is remembered into an order that does not tell how the levels came."""
+        for side in (self.bids, self.asks):
+            side.sizes = {price: side.sizes[price] for price in side.prices}
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether there is any."""
+        return bool(self.bids.prices or self.asks.prices)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its levels are in the venue's own digits."""
+        level = next(chain(self.bids.sizes.values(), self.asks.sizes.values()), None)
+        return level is not None and isinstance(level[0], str)
 
     @property
     def is_crossed(self) -> bool:

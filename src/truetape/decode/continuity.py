@@ -85,7 +85,7 @@ class Continuity:
         self._adopt = adopt
         self._keep_books = books
         self.states: list[StreamState | None] = []
-        self._judge = Judge(rows, self.states, books=books)
+        self._judge = Judge(rows, self.states, self._find_instrument)
         self.duplicates: dict[str, int] = {}
         self._trades_done = self._quotes_done = self._books_done = 0
         self._plain_done: dict[str, int] = {}
@@ -541,10 +541,11 @@ class Continuity:
         else:
             book.replace(row[9], row[10])
         wrong: dict[str, Any] = {}
-        if row[12] is not None and venue.prove_book is not None:
+        if row[12] is not None and venue.proof is not None:
+            depth = venue.proof.depth
             try:
-                made: int | None = venue.prove_book(
-                    book.list_bids(25), book.list_asks(25), self._find_instrument(stream)
+                made: int | None = venue.proof.prove(
+                    book.list_bids(depth), book.list_asks(depth), self._find_instrument(stream)
                 )
             except (TypeError, ValueError):  # levels came as numbers before the venue's digits did
                 made = None

@@ -141,7 +141,7 @@ class Engine:
             begin = stop
         while begin < end:
             stop = min(begin + self._run_frames, end)
-            most = RUN_FRAMES if self._sorters and not self._keep_books else PACK_FRAMES
+            most = RUN_FRAMES if self._sorters else PACK_FRAMES
             self._run_frames = min(2 * self._run_frames, most)
             if len(self._rows.books) * 2 > PACK_FRAMES:
                 self._settle()
@@ -190,10 +190,6 @@ class Engine:
         if not found or found.count(-1) > len(found) - RUN_FRAMES_MIN:
             return []
         lanes = self._list_lanes(stretch)
-        if self._keep_books:  # a book that is kept is changed frame by frame anyway
-            streams = self._rows.streams
-            books = {code for code, lane in enumerate(lanes) if streams[lane.stream].channel == "book_change"}
-            found = [-1 if code in books else code for code in found]
         if found[0] >= 0 and found.count(found[0]) == len(found):
             lane = lanes[found[0]]
             if lane.frames_min > len(found):

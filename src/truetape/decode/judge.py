@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from truetape.decode.kept import FindInstrument, Keeper
 from truetape.decode.state import BUFFER_SYNCED_MAX, Diff, StreamState
 from truetape.events.rows import BOOK_DIFF, Rows, tell_offset
-from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, Run, TradeRun
+from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, Run, TextRun, TradeRun
 
 Flags = npt.NDArray[np.bool_]
 
@@ -69,10 +70,10 @@ class Backlog:
 class Judge:
     """Looks at runs before anybody looks at rows."""
 
-    def __init__(self, rows: Rows, states: list[StreamState | None], *, books: bool) -> None:
+    def __init__(self, rows: Rows, states: list[StreamState | None], find_instrument: FindInstrument) -> None:
         self._rows = rows
         self._states = states
-        self._keep_books = books
+        self._keeper = Keeper(rows.streams, find_instrument)
         self._backlogs: dict[int, Backlog] = {}
 
     def judge(self, trades_done: int, quotes_done: int, books_done: int) -> None:
@@ -81,16 +82,18 @@ class Judge:
         rows.runs.clear()
         trades = [run for run in runs if isinstance(run, TradeRun)]
         quotes = [run for run in runs if isinstance(run, QuoteRun)]
-        books = [run for run in runs if isinstance(run, BookRun)]
+        books = [run for run in runs if isinstance(run, BookRun | TextRun)]
         if trades:
             rows.trade_runs += self._sift(trades, rows.trades, trades_done, self._take_trades)
         if quotes:
             rows.quote_runs += self._sift(quotes, rows.quotes, quotes_done, self._take_quotes)
         if books:
-            rows.book_runs += self._sift(books, rows.books, books_done, self._take_books)
+            taken = self._sift(books, rows.books, books_done, self._take_books)
+            rows.book_runs += [run.books if isinstance(run, TextRun) else run for run in taken]
 
     def recall(self, index: int, state: StreamState) -> None:
-        """Give a stream's state the changes that its buffer should hold."""
+        """Give a stream's state the changes that its buffer should hold, and its book."""
+        self._keeper.put_back(index, state)
         backlog = self._backlogs.pop(index, None)
         if backlog is not None:
             state.buffer.extend(_unpack_change(change) for change in backlog.changes[-backlog.length :])
@@ -102,13 +105,14 @@ class Judge:
             state = self._states[index]
             if state is not None:
                 self.recall(index, state)
+        self._keeper.put_back_all(self._states)
 
     # -- runs ---------------------------------------------------------------------------------------------
 
     def _sift(
-        self, runs: list[Any], rows: list[Any], done: int, take: Callable[[Any, set[int]], set[int]]
+        self, runs: list[Any], rows: list[Any], done: int, take: Callable[[Any, set[int]], dict[int, int]]
     ) -> list[Any]:
-        """Return the runs without the rows of streams that must be looked at one by one."""
+        """Return the runs without the rows that must be looked at one by one: of streams, those from an offset on."""
         busy = {row[0] for row in rows[done:]}
         if len(runs) > 1:
             met = Counter(chain.from_iterable(np.unique(run.stream).tolist() for run in runs))
@@ -120,6 +124,9 @@ class Judge:
                 kept.append(run)
                 continue
             is_refused = np.isin(run.stream, np.fromiter(refused, np.int64, len(refused)))
+            for stream, offset in refused.items():
+                if offset:
+                    is_refused &= (run.stream != stream) | (run.offset >= offset)
             loose += run.pick(is_refused).unpack()
             if not is_refused.all():
                 kept.append(run.pick(~is_refused))
@@ -130,57 +137,68 @@ class Judge:
     def _find_state(self, part: Part, rule: str) -> StreamState | None:
         """Return the state of a stream without a flaw, where its part goes on from."""
         state = self._states[part.stream] if part.stream < len(self._states) else None
-        if state is None or state.gap or not state.is_synced or state.last is None or state.rule.rule != rule:
+        if state is None or state.gap or not state.is_synced or state.rule.rule != rule or not part.is_whole:
+            return None
+        if rule == "none":
+            return state if state.last is None else None
+        if state.last is None:
             return None
         goes_on = state.last <= part.known if rule == "monotone" else state.last == part.known
-        return state if goes_on and part.is_whole else None
+        return state if goes_on else None
 
-    def _take_trades(self, run: TradeRun, busy: set[int]) -> set[int]:
+    def _take_trades(self, run: TradeRun, busy: set[int]) -> dict[int, int]:
         """Take the rows of streams whose ids step by one; return the other streams."""
-        refused = set()
+        refused: dict[int, int] = {}
         for part in _Sorted(run).list_parts(run.number - 1, run.number):
             state = self._find_state(part, "step")
             if state is None or part.stream in busy:
-                refused.add(part.stream)
+                refused[part.stream] = 0
                 continue
             state.last, state.seen_ns, state.exchange_us = part.last, part.seen_ns, part.exchange_us
             state.rows += part.end - part.begin
         return refused
 
-    def _take_quotes(self, run: QuoteRun, busy: set[int]) -> set[int]:
+    def _take_quotes(self, run: QuoteRun, busy: set[int]) -> dict[int, int]:
         """Take the rows of streams whose numbers grow; return the other streams."""
-        refused = set()
+        refused: dict[int, int] = {}
         for part in _Sorted(run).list_parts(run.number - 1, run.number, is_dense=False):
             state = self._find_state(part, "monotone")
             if state is None or part.stream in busy:
-                refused.add(part.stream)
+                refused[part.stream] = 0
                 continue
             state.last, state.seen_ns = part.last, part.seen_ns
             state.rows += part.end - part.begin
         return refused
 
-    def _take_books(self, run: BookRun, busy: set[int]) -> set[int]:
-        """Take the changes of whole books that follow on; return the other streams."""
-        refused = set()
-        rule, known = ("range", run.first - 1) if run.previous[0] == UNKNOWN else ("chain", run.previous)
-        is_sound = (run.last > known) & (run.exchange > 0) & (run.what == BOOK_DIFF)
-        ordered = _Sorted(run)
-        for part in ordered.list_parts(known, run.last, is_sound=is_sound):
+    def _take_books(self, run: BookRun | TextRun, busy: set[int]) -> dict[int, int]:
+        """Take the changes of whole books that follow on; return the other streams, and those that go wrong midway."""
+        refused: dict[int, int] = {}
+        books = run.books if isinstance(run, TextRun) else run
+        rule, known, is_sound = _find_rule(books)
+        ordered = _Sorted(books)
+        for part in ordered.list_parts(known, books.last, is_sound=is_sound):
+            refused[part.stream] = 0
             state = self._find_state(part, rule)
-            if state is None or part.stream in busy or not self._is_plain(state, run.connection):
-                refused.add(part.stream)
+            if state is None or part.stream in busy or not _is_plain(state, books.connection):
                 continue
-            state.last, state.seen_ns, state.exchange_us = part.last, part.seen_ns, part.exchange_us
-            state.rows += part.end - part.begin
+            taken = part.end - part.begin
+            if state.book is not None:
+                taken = self._keeper.apply(
+                    state, part.stream, run, ordered.pick_levels(part), ordered.list_frames(part)
+                )
+            if taken == part.end - part.begin:
+                del refused[part.stream]
+            elif taken:
+                part = ordered.cut(part, taken)
+                refused[part.stream] = ordered.find_offset(part.end)
+            else:
+                continue
+            state.last = part.last if part.last != UNKNOWN else None
+            state.seen_ns, state.exchange_us = part.seen_ns, part.exchange_us
+            state.rows += taken
             if state.rule.recovery == "fetch":
                 self._remember(state, part, ordered.list_changes(part))
         return refused
-
-    def _is_plain(self, state: StreamState, connection: str) -> bool:
-        """Tell whether ids alone prove a book whole, and nobody keeps it."""
-        is_heard = not state.rule.is_connection_scoped or state.owner == connection
-        is_kept = self._keep_books or state.book is not None or state.sealed is not None
-        return state.is_joined and is_heard and not is_kept
 
     def _remember(self, state: StreamState, part: Part, changes: Iterable[Change]) -> None:
         backlog = self._backlogs.get(part.stream)
@@ -189,6 +207,22 @@ class Judge:
         backlog.extend(changes, part.end - part.begin)
         if len(backlog.changes) >= backlog.length:
             state.buffer.clear()
+
+
+def _is_plain(state: StreamState, connection: str) -> bool:
+    """Tell whether changes only have to follow on."""
+    is_heard = not state.rule.is_connection_scoped or state.owner == connection
+    return state.is_joined and is_heard and state.sealed is None
+
+
+def _find_rule(run: BookRun) -> tuple[str, Integers, Flags]:
+    """Return the rule that a run's ids are for, the id that each frame follows, and which frames are sound."""
+    is_change = (run.exchange > 0) & (run.what == BOOK_DIFF)
+    if run.last[0] == UNKNOWN:
+        is_nameless = (run.last == UNKNOWN) & (run.previous == UNKNOWN) & (run.first == UNKNOWN)
+        return "none", run.last, is_change & is_nameless
+    rule, known = ("range", run.first - 1) if run.previous[0] == UNKNOWN else ("chain", run.previous)
+    return rule, known, is_change & (run.last > known)
 
 
 class _Sorted:
@@ -222,6 +256,30 @@ class _Sorted:
             exchange[newest], is_whole,
         )  # fmt: skip
         return list(map(Part._make, zip(*(column.tolist() for column in columns), strict=True)))
+
+    def cut(self, part: Part, frames: int) -> Part:
+        """Return the first frames of a part."""
+        end = part.begin + frames
+        run, newest = self._run, end - 1 if self._order is None else int(self._order[end - 1])
+        last, received, exchange = (int(column[newest]) for column in (run[6], run.received, run.exchange))
+        return part._replace(end=end, last=last, seen_ns=received, exchange_us=exchange)
+
+    def find_offset(self, place: int) -> int:
+        """Return the tape offset of a row, counted as sorted."""
+        return int(self._run.offset[place if self._order is None else self._order[place]])
+
+    def list_frames(self, part: Part) -> list[int]:
+        """Return where the rows of a part are in the run."""
+        if self._order is None:
+            return list(range(part.begin, part.end))
+        frames: list[int] = self._order[part.begin : part.end].tolist()
+        return frames
+
+    def pick_levels(self, part: Part) -> tuple[Integers, Floats]:
+        """Return the levels of each side of a part's frames, and their prices and sizes in turn."""
+        _, edges, flat = self._books
+        bounds = edges[2 * part.begin : 2 * part.end + 1]
+        return np.diff(bounds) // 2, flat[bounds[0] : bounds[-1]]
 
     def list_changes(self, part: Part) -> Iterable[Change]:
         """Return the changes of one stream of a run of books; of several streams, each gets levels of its own."""

@@ -137,6 +137,45 @@ class BookRun(NamedTuple):
         )  # fmt: skip
 
 
+class TextRun(NamedTuple):
+    """Book frames with checksums, taken apart: the venue's own digits stay beside the numbers, for the proof."""
+
+    books: BookRun
+    levels: list[tuple[str, str]]
+    """Price and size of each level."""
+    checks: list[int]
+    """By frame; each has one."""
+
+    @property
+    def stream(self) -> Integers:
+        """The stream of each frame."""
+        return self.books.stream
+
+    @property
+    def offset(self) -> Integers:
+        """Where each frame is on the tape."""
+        return self.books.offset
+
+    def list_edges(self) -> Integers:
+        """Return where the levels of each frame begin, and where the last one's end."""
+        return np.concatenate(([0], np.cumsum(self.books.side_counts)[1::2]))
+
+    def pick(self, wanted: slice | Flags) -> "TextRun":
+        """Return some of the frames."""
+        picked = np.arange(len(self.checks))[wanted].tolist()
+        edges = self.list_edges().tolist()
+        levels = [level for i in picked for level in self.levels[edges[i] : edges[i + 1]]]
+        return TextRun(self.books.pick(wanted), levels, [self.checks[i] for i in picked])
+
+    def unpack(self) -> list[BookRow]:
+        """Return the frames as tuples."""
+        rows, edges = [], [0, *np.cumsum(self.books.side_counts).tolist()]
+        for i, (row, check) in enumerate(zip(self.books.unpack(), self.checks, strict=True)):
+            begin, middle, end = edges[2 * i : 2 * i + 3]
+            rows.append((*row[:9], self.levels[begin:middle], self.levels[middle:end], row[11], check))
+        return rows
+
+
 def list_known(values: Integers) -> list[int | None]:
     """Return integers as a list, None where there is none."""
     return [None if value == UNKNOWN else value for value in values.tolist()]
@@ -168,7 +207,7 @@ def join_books(runs: Sequence[BookRun]) -> BookRun:
 
 _UNASKED = np.empty(0, np.int64)
 
-Run = TradeRun | QuoteRun | BookRun
+Run = TradeRun | QuoteRun | BookRun | TextRun
 
 
 def name_kind(run: Run) -> str:
@@ -178,5 +217,5 @@ def name_kind(run: Run) -> str:
             return "trade"
         case QuoteRun():
             return "quote"
-        case BookRun():
+        case BookRun() | TextRun():
             return "book_change"

@@ -142,6 +142,22 @@ class Continuity(msgspec.Struct, frozen=True):
     """How a fetched snapshot with id S joins the diffs: spot first <= S+1 <= last; futures first <= S <= last or previous == S."""
 
 
+class Proof(NamedTuple):
+    """How a venue makes a checksum over the best levels of a book, in its own digits."""
+
+    depth: int
+    """Levels of each side that count."""
+    spell: Callable[[Instrument, list[tuple[str, str]]], list[str]]
+    """(instrument, levels as text) → each level as the checksum has it."""
+    add_up: Callable[[list[str], list[str]], int]
+    """(bids, asks, spelled, best first) → checksum."""
+
+    def prove(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
+        """Return the checksum of levels, best first."""
+        sides = (self.spell(instrument, side[: self.depth]) for side in (bids, asks))
+        return self.add_up(*sides)
+
+
 class Listing(msgspec.Struct, frozen=True):
     """A REST request that lists instruments of one market."""
 
@@ -465,8 +481,8 @@ class Venue(msgspec.Struct, frozen=True):
     """(feed, topic) → its group; one message asks for topics of one group only."""
     find_next_page: Callable[[str, bytes], str | None] = lambda url, body: None
     """(url, body) of a listing → URL of its next page; null on the last one, and where listings have one page."""
-    prove_book: Callable[[list[tuple[str, str]], list[tuple[str, str]], Instrument], int] | None = None
-    """(bids, asks as text, best first; instrument) → checksum of the venue's own making."""
+    proof: Proof | None = None
+    """How the checksums of its book rows are made; null for venues whose frames have none."""
     sealing: Sealing | None = None
     """How the seals of its book rows are proven; null for venues whose frames seal nothing."""
     default_markets: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
 from truetape.venues.kraken import futures, history, spot, spot_v1
-from truetape.venues.kraken.instrument import FUTURES, SPOT, SPOT_V1, name_instrument, prove_book, read_listing
+from truetape.venues.kraken.instrument import FUTURES, PROOF, SPOT, SPOT_V1, name_instrument, read_listing
 from truetape.venues.kraken.link import DEPTH, Link
 
 
@@ -146,6 +146,6 @@ VENUE = Venue(
     find_feed=find_feed,
     backfills=history.list_backfills(SPOT),
     group_topic=group_topic,
-    prove_book=prove_book,
+    proof=PROOF,
     depth_max=DEPTH,
 )

@@ -9,6 +9,7 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
+from truetape.venues._contract import Proof
 
 SPOT, SPOT_V1, FUTURES = "spot", "spot-v1", "futures"
 """Markets, each with its one feed. Feed v1 names pairs in another way (XBT/USD) and sends other digits than v2
@@ -177,19 +178,19 @@ def _read_contract(contract: _Contract) -> Instrument:
     )
 
 
-def prove_book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
-    """Make the CRC32 over ten asks and ten bids, best first: digits without point and leading zeros.
+def _spell_levels(instrument: Instrument, levels: list[tuple[str, str]]) -> list[str]:
+    """Write digits without point and leading zeros.
 
     v1 sends all digits as text. v2 sends JSON numbers, documented to have all digits as well; where they do not,
     zeros are filled up to the listed decimals.
     """
     price, amount = instrument.price_decimals, instrument.amount_decimals
-    parts = []
-    for side in (asks, bids):
-        for level in side[:10]:
-            parts.append(_strip(level[0], price))
-            parts.append(_strip(level[1], amount))
-    return crc32("".join(parts).encode())
+    return [_strip(level[0], price) + _strip(level[1], amount) for level in levels]
+
+
+def _add_up(bids: list[str], asks: list[str]) -> int:
+    """Return CRC32 of the asks, then the bids, best first."""
+    return crc32("".join(asks + bids).encode())
 
 
 def _strip(text: str, decimals: int | None) -> str:
@@ -197,3 +198,6 @@ def _strip(text: str, decimals: int | None) -> str:
     if decimals is not None:
         fraction = fraction.ljust(decimals, "0")
     return (whole + fraction).lstrip("0")
+
+
+PROOF = Proof(10, _spell_levels, _add_up)

@@ -8,8 +8,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from datetime import date
-from itertools import chain, zip_longest
-from operator import add
+from itertools import zip_longest
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -18,7 +17,7 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Rest, Venue
+from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Proof, Rest, Venue
 from truetape.venues.okx.history import list_backfills
 from truetape.venues.okx.instrument import MARKET, name_instrument, read_listing
 from truetape.venues.okx.legacy import OldLink
@@ -138,15 +137,19 @@ def _find_feed(url: str) -> str | None:
     return "public" if path == "/ws/v5/public" or path.startswith("/api/v5/") else None
 
 
-def _prove_book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
-    """Return CRC32, as a signed number, of 25 levels a side in turns: bid price, bid size, ask price, ask size."""
+def _spell_levels(instrument: Instrument, levels: list[tuple[str, str]]) -> list[str]:
+    return list(map(":".join, levels))
+
+
+def _add_up(bids: list[str], asks: list[str]) -> int:
+    """Return CRC32, as a signed number, of levels in turns: bid price, bid size, ask price, ask size."""
     # hot: bench/decode.py
-    bids, asks = bids[:25], asks[:25]
     if len(bids) == len(asks):
-        text = ":".join(chain.from_iterable(map(add, bids, asks)))
+        levels = bids + asks
+        levels[0::2], levels[1::2] = bids, asks
     else:
-        text = ":".join(chain.from_iterable(chain.from_iterable(zip_longest(bids, asks, fillvalue=()))))
-    number = zlib.crc32(text.encode())
+        levels = [level for pair in zip_longest(bids, asks) for level in pair if level]
+    number = zlib.crc32(":".join(levels).encode())
     return number - 2**32 if number >= 2**31 else number
 
 
@@ -179,5 +182,5 @@ VENUE = Venue(
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
     backfills=list_backfills(),
-    prove_book=_prove_book,
+    proof=Proof(25, _spell_levels, _add_up),
 )  # fmt: skip
