@@ -17,6 +17,7 @@ RECORDED = (
     "binance/hftbacktest_usdm_btcusdt_20240718.gz",
     "binance/hftbacktest_coinm_btcusd_perp_20240808.gz",
     "bybit/cryptofeed_bybit_20260809_linear.jsonl.gz",
+    "okx/cryptofeed_okex_20210722.jsonl.gz",
 )
 FRAMES_MAX = 3000
 ONE, TWO = (Source("binance", "spot", f"binance/spot/{number}#1") for number in (0, 1))

@@ -6,7 +6,7 @@ import pytest
 from truetape.events.columns import take_tables
 from truetape.events.instrument import Instrument
 from truetape.events.rows import BOOK_DIFF, Rows, Scribe, Unit
-from truetape.events.run import UNKNOWN, BookRun, QuoteRun, Run, TradeRun, array_known, list_known, name_kind
+from truetape.events.run import UNKNOWN, BookRun, QuoteRun, Run, TextRun, TradeRun, array_known, list_known, name_kind
 
 
 def ints(*values: int) -> np.ndarray:
@@ -84,3 +84,23 @@ def test_unknown_integers_are_null() -> None:
     assert QUOTES.unpack()[2][1] is None
     assert QUOTES.unpack()[1][4] is None
     assert [row[8] for row in BOOKS.unpack()] == [0, None, 1, None]
+
+
+def test_frames_with_checksums_keep_their_digits() -> None:
+    numbers = np.arange(3)
+    counts, flat = np.array([1, 0, 1, 1, 0, 1]), np.arange(8.0)
+    books = BookRun(*[numbers] * 8, [], "line", counts, flat)
+    levels = [("0.0", "1"), ("2.0", "3"), ("4.0", "5"), ("6.0", "7")]
+    run = TextRun(books, levels, ["a", "b", "c", "d"], [7, 8, 9])
+    rows = run.unpack()
+    assert [(row[3], row[9], row[10], row[12]) for row in rows] == [
+        (0, levels[:1], [], 7),
+        (1, levels[1:2], levels[2:3], 8),
+        (2, [], levels[3:], 9),
+    ]
+    for wanted in (slice(1, None), np.array([False, True, True])):
+        part = run.pick(wanted)
+        assert part.unpack() == rows[1:]
+        assert (part.words, part.checks, part.offset.tolist(), part.stream.tolist()) == (
+            ["b", "c", "d"], [8, 9], [1, 2], [1, 2],
+        )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from truetape.decode.kept import FindInstrument, Keeper
 from truetape.decode.state import BUFFER_SYNCED_MAX, Diff, StreamState
 from truetape.events.rows import BOOK_DIFF, Rows, tell_offset
-from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, Run, TextRun, TradeRun
+from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, TextRun, TradeRun
 
 Flags = npt.NDArray[np.bool_]
 
@@ -184,7 +184,7 @@ class Judge:
             taken = part.end - part.begin
             if state.book is not None:
                 taken = self._keeper.apply(
-                    state, part.stream, run, ordered.pick_levels(part), ordered.list_frames(part)
+                    state, part.stream, run, partial(ordered.pick_levels, part), ordered.list_frames(part)
                 )
             if taken == part.end - part.begin:
                 del refused[part.stream]
@@ -228,7 +228,7 @@ def _find_rule(run: BookRun) -> tuple[str, Integers, Flags]:
 class _Sorted:
     """A run's rows sorted by stream."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TradeRun | QuoteRun | BookRun) -> None:
         self._run = run
         stream = run.stream
         self._order: Integers | None = None
@@ -261,7 +261,8 @@ class _Sorted:
         """Return the first frames of a part."""
         end = part.begin + frames
         run, newest = self._run, end - 1 if self._order is None else int(self._order[end - 1])
-        last, received, exchange = (int(column[newest]) for column in (run[6], run.received, run.exchange))
+        assert isinstance(run, BookRun)
+        last, received, exchange = (int(column[newest]) for column in (run.last, run.received, run.exchange))
         return part._replace(end=end, last=last, seen_ns=received, exchange_us=exchange)
 
     def find_offset(self, place: int) -> int:

@@ -59,9 +59,6 @@ def _read_side(side: Side) -> NumberSide:
 class NumberBook:
     """A book whose levels are numbers."""
 
-    instrument = None
-    """Numbers are read the same way whatever the instrument."""
-
     def __init__(self, book: Book) -> None:
         self.bids, self.asks = _read_side(book.bids), _read_side(book.asks)
 
@@ -124,7 +121,8 @@ class _Changes(NamedTuple):
 
     def list_set(self) -> Floats:
         """Return the prices that are not removed."""
-        return self.prices[self.sizes != 0]
+        found: Floats = self.prices[self.sizes != 0]
+        return found
 
 
 def _follow_best(old: Floats, changes: _Changes, frames: int) -> Floats:
@@ -141,7 +139,8 @@ def _follow_best(old: Floats, changes: _Changes, frames: int) -> Floats:
     was_there = np.zeros(len(old), np.int64)
     spans = _list_spans(places, np.concatenate((was_there, changes.frames)), frames, len(old), changes.sizes != 0)
     best = _find_lowest(*spans, frames)
-    return np.append(prices[order], np.inf)[np.minimum(best, len(prices))]
+    lowest: Floats = np.append(prices[order], np.inf)[np.minimum(best, len(prices))]
+    return lowest
 
 
 _SMALL = 1 << 15
@@ -204,21 +203,21 @@ class TextSide:
             return Side(prices, dict(zip(prices, reversed(self.levels), strict=True)))
         return Side([*self.keys], dict(zip(self.keys, self.levels, strict=True)))
 
-    def apply(self, keys: list[float], levels: list[tuple[str, str]], words: list[str], begin: int, end: int) -> None:
+    def apply(self, changes: "TextChanges", begin: int, end: int) -> None:
         """Set the levels [begin, end) of a run; those without a word are removed."""
         # hot: bench/decode.py
-        own = self.keys
+        own, keys, words = self.keys, changes.keys, changes.words
         for i in range(begin, end):
             key, word = keys[i], words[i]
             at = bisect_left(own, key)
             if at < len(own) and own[at] == key:
                 if word:
-                    self.levels[at], self.words[at] = levels[i], word
+                    self.levels[at], self.words[at] = changes.levels[i], word
                 else:
                     del own[at], self.levels[at], self.words[at]
             elif word:
                 own.insert(at, key)
-                self.levels.insert(at, levels[i])
+                self.levels.insert(at, changes.levels[i])
                 self.words.insert(at, word)
 
     def cut(self, depth: int) -> None:
@@ -241,45 +240,46 @@ class TextBook:
         """Put the levels back."""
         book.bids, book.asks = self.bids.write(), self.asks.write()
 
-    def apply(self, frames: "TextFrames") -> int:
-        """Take changes; return how many come before one after which the book is not as its checksum says, or crossed.
+    def apply(self, changes: "TextChanges", frames: Sequence[int]) -> int:
+        """Take some frames; return how many come before one after which the book is not as its checksum says, or crossed.
 
         That one is applied, too: taking it again changes nothing.
         """
         # hot: bench/decode.py
         bids, asks, depth = self.bids, self.asks, self._depth
         proven, add_up = self._proof.depth, self._proof.add_up
-        keys, levels = frames.keys, frames.levels
-        words = self._proof.spell(self.instrument, levels)
-        for i in frames.empty:
-            words[i] = ""
-        for number, (begin, middle, end, check) in enumerate(frames.cuts):
+        bid_words, ask_words = bids.words, asks.words
+        cuts, apply_bids, apply_asks = changes.cuts, bids.apply, asks.apply
+        for number, frame in enumerate(frames):
+            begin, middle, end, check = cuts[frame]
             if middle > begin:
-                bids.apply(keys, levels, words, begin, middle)
+                apply_bids(changes, begin, middle)
             if end > middle:
-                asks.apply(keys, levels, words, middle, end)
+                apply_asks(changes, middle, end)
             if depth:
                 bids.cut(depth)
                 asks.cut(depth)
-            if add_up(bids.words[:proven], asks.words[:proven]) != check:
+            if add_up(bid_words[:proven], ask_words[:proven]) != check or _is_crossed(bids.keys, asks.keys):
                 return number
-            if bids.keys and asks.keys and -bids.keys[0] >= asks.keys[0]:
-                return number
-        return len(frames.cuts)
+        return len(frames)
 
 
-class TextFrames:
-    """Changes of one book in some frames."""
+def _is_crossed(bids: list[float], asks: list[float]) -> bool:
+    return bool(bids and asks and -bids[0] >= asks[0])
 
-    def __init__(self, side_counts: Integers, flat: Floats, levels: list[tuple[str, str]], checks: list[int]) -> None:
-        edges = np.concatenate(([0], np.cumsum(side_counts))).tolist()
-        self.cuts = list(zip(edges[0:-1:2], edges[1::2], edges[2::2], checks, strict=True))
+
+class TextChanges:
+    """Levels of a run as lists."""
+
+    def __init__(self, run: TextRun) -> None:
+        counts, flat = run.books.side_counts, run.books.flat
+        edges = [0, *np.cumsum(counts).tolist()]
+        self.cuts = list(zip(edges[0:-1:2], edges[1::2], edges[2::2], run.checks, strict=True))
         """Of each frame where its bids begin and end, where its asks end, and its checksum."""
-        is_ask = np.repeat(np.tile(np.array([False, True]), len(checks)), side_counts)
-        self.keys: list[float] = np.where(is_ask, flat[0::2], -flat[0::2]).tolist()
-        self.levels = levels
-        self.empty: list[int] = np.flatnonzero(flat[1::2] == 0).tolist()
-        """Levels that are removed."""
+        signs = np.repeat(np.tile(np.array([-1.0, 1.0]), len(run.checks)), counts)
+        self.keys: list[float] = (flat[0::2] * signs).tolist()
+        self.levels = run.levels
+        self.words = run.words
 
 
 FindInstrument = Callable[[Stream], Instrument]
@@ -293,46 +293,51 @@ class Keeper:
         self._find_instrument = find_instrument
         self._kept: dict[int, tuple[Book, NumberBook | TextBook]] = {}
         """Stream → the book of its state, which is behind, and the same one as it is now."""
+        self._changes: TextChanges | None = None
+        """Of the newest run with checksums."""
 
     def apply(
-        self, state: StreamState, index: int, run: BookRun | TextRun, levels: tuple[Integers, Floats], frames: list[int]
+        self,
+        state: StreamState,
+        index: int,
+        run: BookRun | TextRun,
+        pick_levels: Callable[[], tuple[Integers, Floats]],
+        frames: Sequence[int],
     ) -> int:
-        """Change a stream's book by some frames of a run, given their levels and where they are in the run.
+        """Change a stream's book by some frames of a run, given what picks their levels and where they are in the run.
 
         Return how many come before one that breaks the book; 0 also when it cannot be kept this way.
         """
         # hot: bench/decode.py
-        book = self._find(state, index, is_text=isinstance(run, TextRun))
-        if isinstance(book, NumberBook):
-            return book.apply(*levels)
-        if isinstance(book, TextBook) and isinstance(run, TextRun):
-            texts = run.levels
-            if len(frames) < len(run.checks):
-                edges = run.list_edges().tolist()
-                texts = [text for i in frames for text in texts[edges[i] : edges[i + 1]]]
-            return book.apply(TextFrames(*levels, texts, [run.checks[i] for i in frames]))
-        return 0
+        if isinstance(run, TextRun):
+            text = self._find_text(state, index)
+            if self._changes is None or self._changes.levels is not run.levels:
+                self._changes = TextChanges(run)
+            return text.apply(self._changes, frames) if text else 0
+        book = self._find_numbers(state, index)
+        return book.apply(*pick_levels()) if book else 0
 
-    def _find(self, state: StreamState, index: int, *, is_text: bool) -> NumberBook | TextBook | None:
-        book, stream = state.book, self._streams[index]
-        instrument = self._find_instrument(stream) if is_text else None
-        kept = self._kept.get(index)
+    def _find_numbers(self, state: StreamState, index: int) -> NumberBook | None:
+        book, kept = state.book, self._kept.get(index)
         if kept is not None and kept[0] is book:
-            known = kept[1]
-            if known.instrument is instrument:
-                return known
-            known.write(kept[0])
-        if book is None or (book.has_levels and book.is_text is not is_text):
+            return kept[1] if isinstance(kept[1], NumberBook) else None
+        if book is None or book.is_text or book.depth_max:
             return None
-        made: NumberBook | TextBook | None = None
-        if instrument is not None:
-            proof = load_venue(stream.venue).proof
-            made = TextBook(book, proof, instrument) if proof else None
-        elif not book.depth_max:
-            made = NumberBook(book)
-        self._kept.pop(index, None)
-        if made is not None:
-            self._kept[index] = book, made
+        made = NumberBook(book)
+        self._kept[index] = book, made
+        return made
+
+    def _find_text(self, state: StreamState, index: int) -> TextBook | None:
+        book, kept, stream = state.book, self._kept.get(index), self._streams[index]
+        instrument, proof = self._find_instrument(stream), load_venue(stream.venue).proof
+        if kept is not None and kept[0] is book:
+            if not isinstance(kept[1], TextBook) or kept[1].instrument is instrument:
+                return kept[1] if isinstance(kept[1], TextBook) else None
+            kept[1].write(kept[0])  # what is known of the instrument has changed
+        if book is None or proof is None or (book.has_levels and not book.is_text):
+            return None
+        made = TextBook(book, proof, instrument)
+        self._kept[index] = book, made
         return made
 
     def put_back(self, index: int, state: StreamState) -> None:
@@ -349,3 +354,4 @@ class Keeper:
                 self.put_back(index, state)
                 state.book.sort()
         self._kept.clear()
+        self._changes = None

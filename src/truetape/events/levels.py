@@ -20,8 +20,10 @@ _QUOTE, _DOT, _ZERO = b'".0'
 _LARGEST = 1e300
 
 
-def read_levels(sides: Sequence[Any]) -> tuple[Integers, Floats]:
+def read_levels(sides: Sequence[Any], fields: int = 2) -> tuple[Integers, Floats]:
     """Return the levels of each side, and price and size of each level in turn, of texts `[["1.5","2"],…]`.
+
+    Levels may have more fields than these two; all must be numbers.
 
     DecodeError when a text is not spelled just so, or has a number that is no `Size`: read it by itself then.
     """
@@ -29,7 +31,7 @@ def read_levels(sides: Sequence[Any]) -> tuple[Integers, Floats]:
     text = b"\n".join(sides)
     if not sides:
         return np.empty(0, np.int64), np.empty(0, np.float64)
-    counts = _count_levels(text.translate(None, _DIGITS), len(sides))
+    counts = _count_levels(text.translate(None, _DIGITS), len(sides), fields)
     quotes = np.flatnonzero(np.frombuffer(text, np.uint8) == _QUOTE)
     sizes = quotes[1::2] - quotes[0::2] - 1
     edges = np.zeros(len(sizes) + 1, np.int32)
@@ -47,24 +49,34 @@ def read_levels(sides: Sequence[Any]) -> tuple[Integers, Floats]:
         raise DecodeError(f"a level is not a number: {error}") from error
     if not flat.max() <= _LARGEST:
         raise DecodeError("a level is not finite")
+    if fields > 2:
+        flat = flat.reshape(-1, fields)[:, :2].reshape(-1)
     return counts, flat
 
 
-def _count_levels(skeleton: bytes, sides: int) -> Integers:
+def list_texts(sides: Sequence[Any], fields: int = 2) -> list[tuple[str, str]]:
+    """Return price and size of each level as they are spelled, of texts that `read_levels` took."""
+    texts = b"".join(sides).decode().split('"')[1::2]
+    return list(zip(texts[0::fields], texts[1::fields], strict=True))
+
+
+def _count_levels(skeleton: bytes, sides: int, fields: int) -> Integers:
     """Count the levels of each side by what is left of its text without digits, which leaves no choice."""
     ends = np.flatnonzero(np.frombuffer(skeleton + b"\n", np.uint8) == ord("\n"))
     if len(ends) != sides:
         raise DecodeError("levels have line breaks")
-    counts: Integers = np.diff(ends, prepend=-1) // 8  # `[]` and its break are 3, each level adds 8 but the first, 7
-    if skeleton != b"\n".join(map(_spell_skeleton, counts.tolist())):
+    # `[]` and its break are 3; a level of two fields adds 8, but the first one 7.
+    counts: Integers = np.diff(ends, prepend=-1) // (3 * fields + 2)
+    if skeleton != b"\n".join(_spell_skeleton(count, fields) for count in counts.tolist()):
         raise DecodeError("levels are not pairs of texts of digits")
     return counts
 
 
 @lru_cache(maxsize=1024)
-def _spell_skeleton(count: int) -> bytes:
+def _spell_skeleton(count: int, fields: int) -> bytes:
     """Return what the text of a side of so many levels is without its digits."""
-    return b"[" + (b'["",""],' * count)[:-1] + b"]"
+    level = b"[" + b",".join([b'""'] * fields) + b"],"
+    return b"[" + (level * count)[:-1] + b"]"
 
 
 def _check_spelling(numbers: bytes, edges: npt.NDArray[np.int32], sizes: Integers) -> None:

@@ -143,6 +143,8 @@ class TextRun(NamedTuple):
     books: BookRun
     levels: list[tuple[str, str]]
     """Price and size of each level."""
+    words: list[str]
+    """Each level as the checksum has it; empty where it is removed."""
     checks: list[int]
     """By frame; each has one."""
 
@@ -156,20 +158,18 @@ class TextRun(NamedTuple):
         """Where each frame is on the tape."""
         return self.books.offset
 
-    def list_edges(self) -> Integers:
-        """Return where the levels of each frame begin, and where the last one's end."""
-        return np.concatenate(([0], np.cumsum(self.books.side_counts)[1::2]))
-
     def pick(self, wanted: slice | Flags) -> "TextRun":
         """Return some of the frames."""
         picked = np.arange(len(self.checks))[wanted].tolist()
-        edges = self.list_edges().tolist()
+        edges = [0, *np.cumsum(self.books.side_counts)[1::2].tolist()]
         levels = [level for i in picked for level in self.levels[edges[i] : edges[i + 1]]]
-        return TextRun(self.books.pick(wanted), levels, [self.checks[i] for i in picked])
+        words = [word for i in picked for word in self.words[edges[i] : edges[i + 1]]]
+        return TextRun(self.books.pick(wanted), levels, words, [self.checks[i] for i in picked])
 
     def unpack(self) -> list[BookRow]:
         """Return the frames as tuples."""
-        rows, edges = [], [0, *np.cumsum(self.books.side_counts).tolist()]
+        rows: list[BookRow] = []
+        edges = [0, *np.cumsum(self.books.side_counts).tolist()]
         for i, (row, check) in enumerate(zip(self.books.unpack(), self.checks, strict=True)):
             begin, middle, end = edges[2 * i : 2 * i + 3]
             rows.append((*row[:9], self.levels[begin:middle], self.levels[middle:end], row[11], check))

@@ -7,14 +7,13 @@ from truetape.venues._contract import Lane
 BOOKS_MIN = 24
 """Changes of books that are worth a run."""
 
-_END = b'",'
-"""What follows the head: the end of the text that names the stream."""
-
 
 class Lanes:
     """The lanes of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: bytes = b'",') -> None:
+        self._end = end
+        """What follows the head: the end of the text that names the stream."""
         self.listed: list[Lane] = []
         self._codes: dict[bytes, int] = {}
 
@@ -31,8 +30,10 @@ class Lanes:
     def sort(self, payloads: Sequence[bytes]) -> list[int]:
         """Return the lanes of messages by number, below 0 for those that have none."""
         # hot: bench/decode.py
-        find = self._codes.get
-        head = payloads[0].partition(_END)[0] + _END
+        find, end = self._codes.get, self._end
+        head = payloads[0].partition(end)[0] + end
         if payloads[-1].startswith(head) and min(payloads).startswith(head) and max(payloads).startswith(head):
-            return [find(head[:-2], -1)] * len(payloads)  # what lies between two texts of one beginning begins so, too
-        return [find(payload.partition(_END)[0], -1) for payload in payloads]
+            return [find(head[: -len(end)], -1)] * len(
+                payloads
+            )  # what lies between two texts of one beginning begins so, too
+        return [find(payload.partition(end)[0], -1) for payload in payloads]

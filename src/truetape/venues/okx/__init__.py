@@ -17,12 +17,24 @@ import msgspec
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import Continuity, Feed, Heartbeat, Limits, Listing, OnMessage, Proof, Rest, Venue
+from truetape.venues._contract import (
+    Continuity,
+    Feed,
+    Handler,
+    Heartbeat,
+    Limits,
+    Listing,
+    OnMessage,
+    Proof,
+    Rest,
+    Venue,
+)
 from truetape.venues.okx.history import list_backfills
 from truetape.venues.okx.instrument import MARKET, name_instrument, read_listing
 from truetape.venues.okx.legacy import OldLink
 from truetape.venues.okx.link import Link, Makers
 from truetape.venues.okx.rest import decode_body
+from truetape.venues.okx.runs import spell_levels
 from truetape.venues.okx.state import STATE
 from truetape.venues.okx.trading import TRADING
 
@@ -60,13 +72,17 @@ class _Decoder:
         self._scribe = scribe
         self._links: WeakSet[Link | OldLink] = WeakSet()
 
-    def open(self, feed: str, connection: str) -> OnMessage:
+    def open(self, feed: str, connection: str) -> OnMessage | Handler:
         """Return the handler of one connection's messages."""
         if feed not in _FEED_NAMES:
             raise DecodeError(f"feed {feed!r} is not one of {', '.join(_FEED_NAMES)}", "feed")
-        link = OldLink(self._scribe, feed, connection) if feed == "public_v3" else self._link(feed, connection)
+        if feed == "public_v3":
+            old = OldLink(self._scribe, feed, connection)
+            self._links.add(old)
+            return old.decode
+        link = self._link(feed, connection)
         self._links.add(link)
-        return link.decode
+        return Handler(link.decode, link.lanes.listed, link.lanes.sort)
 
     def _link(self, feed: str, connection: str) -> Link:
         return Link(self._scribe, feed, connection, _MAKERS, self._learn)
@@ -138,7 +154,7 @@ def _find_feed(url: str) -> str | None:
 
 
 def _spell_levels(instrument: Instrument, levels: list[tuple[str, str]]) -> list[str]:
-    return list(map(":".join, levels))
+    return spell_levels(levels)
 
 
 def _add_up(bids: list[str], asks: list[str]) -> int:

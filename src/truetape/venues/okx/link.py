@@ -6,10 +6,12 @@ import msgspec
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
-from truetape.events.rows import Scribe
+from truetape.events.rows import Scribe, Unit
 from truetape.events.wish import Reconnect
-from truetape.venues._contract import OnMessage
+from truetape.venues._contract import Lane, OnMessage
+from truetape.venues._lanes import BOOKS_MIN, Lanes
 from truetape.venues.okx.instrument import MARKET, name_instrument
+from truetape.venues.okx.runs import make_books
 
 _UPGRADE_SOON = 64008
 """Notice: this connection will be cut shortly for an upgrade of the service."""
@@ -36,7 +38,20 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope, strict=False)
 class Link:
     """One connection: a handler per channel and instrument, made when first seen."""
 
-    __slots__ = ("__weakref__", "_ready", "connection", "feed", "handlers", "learn", "makers", "scribe")
+    __slots__ = (
+        "__weakref__",
+        "_books",
+        "_read_books",
+        "_ready",
+        "_units",
+        "connection",
+        "feed",
+        "handlers",
+        "lanes",
+        "learn",
+        "makers",
+        "scribe",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,12 +67,24 @@ class Link:
         self.makers = makers
         self.learn = learn
         self.handlers: dict[bytes, OnMessage] = {}
+        self.lanes = Lanes(b'"}')
+        self._books: dict[tuple[str, str], int] = {}
+        self._units: dict[int, Unit | None] = {}
+        self._read_books = make_books(connection, self._units)
         self._ready: dict[tuple[str, str], OnMessage] = {}
 
     def forget(self) -> None:
         """Drop the handlers, for instruments changed: they are made again with what is known now."""
         self.handlers.clear()
+        self.lanes.clear()
+        self._books.clear()
+        self._units.clear()
         self._ready.clear()
+
+    def add_books(self, channel: str, name: str, index: int, unit: Unit | None) -> None:
+        """Let books of a channel and instrument be decoded by the run."""
+        self._books[channel, name] = index
+        self._units[index] = unit
 
     def decode(self, payload: bytes, received_ns: int, offset: int) -> bool:
         """Decode one message; most begin with `{"arg":{…}`, whose bytes find the handler without parsing.
@@ -91,6 +118,8 @@ class Link:
             handler = self._ready[key] = self._make(*key)
         if head.startswith(b'{"arg":{'):
             self.handlers[head] = handler
+            if key in self._books and head.endswith(b'"'):
+                self.lanes.add(head[:-1], Lane(self._read_books, self._books[key], BOOKS_MIN))
         return handler(payload, received_ns, offset)
 
     def _make(self, channel: str, name: str) -> OnMessage:

@@ -103,6 +103,7 @@ def _on_book(link: Link, channel: str, name: str) -> OnMessage:
     """Levels stay text while frames carry a checksum other than zero; in 2026 all of them are zero."""
     link.claim_book(name, channel)
     index, unit, connection = link.index("book_change", name), find_unit(link.find(name)), link.connection
+    link.add_books(channel, name, index, unit)
     append, decode, decode_text = link.scribe.books.append, _BOOK.decode, _TEXT_BOOK.decode
     is_text = False
 
