@@ -137,7 +137,7 @@ def test_wide_rows_are_committed_by_their_bytes(tmp_path: Path) -> None:
         begin = 1_704_067_200_000_000 + part * 1_000_000
         rows = "".join(
             f"binance,BTCUSDT,{at},{at}," + ",".join(f"{at // 1000 % 7 + i}.5,0.25" for i in range(50)) + "\n"
-            for at in range(begin, begin + 500_000, 1000)
+            for at in range(begin, begin + 840_000, 200)
         )
         path = tmp_path / f"binance_book_snapshot_25_{part}.csv"
         path.write_text(head + rows)
