@@ -10,7 +10,7 @@ from truetape import clock
 from truetape.config import RetentionSettings, Settings
 from truetape.errors import ConfigError, TapeError
 from truetape.flow import deliver, deliver_jobs, replay, verify, verify_all
-from truetape.lake import Lake
+from truetape.lake import Lake, drop_pin, lake_hash, pin_lake, vacuum
 from truetape.ops import prune
 from truetape.tape import FrameKind, Source, TapeSettings, find_folder, list_sealed, open_writer, verify_tape
 
@@ -166,3 +166,42 @@ def test_the_tape_of_jobs_is_pruned_by_the_same_rules(settings: Settings) -> Non
     for tape in (settings.tape, jobs):
         assert len(list_sealed(find_folder(tape))) == 3
     assert all(verdict.balanced for verdict in verify_all(settings).values())
+
+
+def test_a_pinned_dataset_keeps_the_tape_and_the_files_it_was_built_from(settings: Settings, tmp_path: Path) -> None:
+    """What was pinned stays readable, and can be built again from the tape to the same hash; unpinned, all goes."""
+    lake, rules = tmp_path / "lake", with_rules(settings, tape_days=10, table_days={"trade": 5})
+    pin = pin_lake(lake, "paper-1")
+    write_trades(Path(settings.tape), 600, 100)
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        done = prune(rules)
+        vacuum(lake, 0, force=True)
+    assert done.segments == 0
+    assert "the pinned dataset 'paper-1' was built from it" in done.kept
+    assert done.rows["trade"] > 0
+    assert len(Lake(lake, "paper-1").sql("from trade").arrow()) == 600
+    assert lake_hash(lake, versions={name: table.version for name, table in pin.tables.items()}) == pin.sha256
+    rows = [row for tables in replay(settings.tape, end=600) for row in tables.get("trade", _nothing()).to_pylist()]
+    kept = Lake(lake, "paper-1").sql("from trade").arrow().drop_columns(["date"]).to_pylist()
+    assert sorted(row["tape_offset"] for row in rows) == sorted(row["tape_offset"] for row in kept) == [*range(600)]
+    drop_pin(lake, "paper-1")
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        assert prune(rules).segments == 6
+        vacuum(lake, 0, force=True)
+    assert verify(settings.tape, settings.sinks[0]).balanced
+
+
+def test_what_was_recorded_after_a_pin_may_go_but_not_before_what_it_needs(settings: Settings, tmp_path: Path) -> None:
+    """A pin of another tape, or of an earlier time, holds only what is its own."""
+    pin_lake(tmp_path / "lake", "old")
+    path = tmp_path / "lake/_pins/old.json"
+    said = msgspec.json.decode(path.read_bytes())
+    rules = with_rules(settings, tape_days=10)
+    with clock.compress(NOW_S, 1):
+        path.write_bytes(msgspec.json.encode({**said, "tapes": {"another": 10**9}}))
+        assert prune(rules, dry_run=True).segments == 3
+        path.write_bytes(msgspec.json.encode({**said, "tapes": None, "made_at": "2026-01-09T00:00:00Z"}))
+        assert prune(rules, dry_run=True).segments == 0, "a pin that does not say: what was received before it"
+        path.write_bytes(msgspec.json.encode({**said, "tapes": None, "made_at": "2026-01-01T00:00:00Z"}))
+        assert prune(rules, dry_run=True).segments == 3

@@ -35,7 +35,10 @@ def list_(lake: str | None, config_path: Path, as_json: bool) -> None:
 @lake_option
 @config_option
 def pin(name: str, note: str, lake: str | None, config_path: Path) -> None:
-    """Give what the lake holds now a name: it stays readable whatever is compacted, dropped or vacuumed."""
+    """Give what the lake holds now a name: it stays readable whatever is compacted, dropped or vacuumed.
+
+    Retention keeps the tape it was built from, too, until it is unpinned.
+    """
     from truetape.lake import pin_lake
 
     made = pin_lake(find_lake(lake, config_path), name, note)

@@ -102,7 +102,7 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be thrown away, never before every sink has it; 0: never."""
+    """What may be thrown away, never before every sink has it, nor what a pinned dataset needs; 0: never."""
 
     tape_days: Annotated[float, msgspec.Meta(ge=0)] = 0
     """Sealed segments of the tape that are older."""

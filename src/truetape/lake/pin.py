@@ -36,6 +36,15 @@ class Pin(msgspec.Struct, frozen=True):
     tables: dict[str, PinnedTable]
     """Event tables and built tables by name."""
     note: str = ""
+    tapes: dict[str, int] | None = None
+    """Tape's id → offset below which its frames are in it; null in pins that were made before this was kept."""
+
+
+class _Stand(msgspec.Struct, frozen=True):
+    """What a view's checkpoint says of how far it is."""
+
+    tape_id: str
+    offset: int
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -72,7 +81,32 @@ def describe_lake(path: str | Path, name: str = "now", note: str = "") -> Pin:
     tables = {table: _describe(root / table) for table in [*names, *list_models(root)]}
     made_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     versions = {kind: tables[kind].version for kind in names}
-    return Pin(name, made_at, lake_hash(root, versions=versions), tables, note)
+    tapes = _find_tapes(root, names)  # read after the tables: it is never less than what they hold
+    return Pin(name, made_at, lake_hash(root, versions=versions), tables, note, tapes)
+
+
+def find_holder(path: str | Path, tape_id: str, offset: int, received_ns: int) -> str | None:
+    """Return the name of a pin that was built from a tape's frame at an offset; null when none was.
+
+    `received_ns` decides for pins that do not say which tapes they were built from: what came before them is theirs.
+    """
+    for pin in list_pins(path):
+        if pin.tapes is None:
+            if received_ns < pin.made_at.timestamp() * 1e9:
+                return pin.name
+        elif offset < pin.tapes.get(tape_id, 0):
+            return pin.name
+    return None
+
+
+def _find_tapes(root: Path, names: list[str]) -> dict[str, int]:
+    """Return how far each tape is in a lake: tables may be a commit ahead of their view's checkpoint."""
+    stands = [msgspec.json.decode(file.read_bytes(), type=_Stand) for file in (root / "_views").glob("*.json")]
+    tables = [DeltaTable(root / name) for name in names]
+    return {
+        stand.tape_id: max(stand.offset, *(table.transaction_version(stand.tape_id) or 0 for table in tables), 0)
+        for stand in stands
+    }
 
 
 def list_pins(path: str | Path) -> list[Pin]:

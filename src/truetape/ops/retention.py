@@ -1,7 +1,7 @@
 """What may be thrown away: old segments of the tape and old days of tables, and never what is still needed.
 
-A segment goes only when every sink has it, its content is what the manifest says, and no gap that is still open
-began in it. What its decoding added up to is kept, so that `verify` still balances the whole.
+A segment goes only when every sink has it, its content is what the manifest says, no gap that is still open
+began in it, and no pinned dataset was built from it. What its decoding added up to is kept, so that `verify` still balances the whole.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from truetape.decode.past import decode_to, start_engine
 from truetape.errors import ConfigError, TapeError
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.schema import KINDS
-from truetape.lake import drop_days
+from truetape.lake import drop_days, find_holder
 from truetape.ops.place import list_lakes
 from truetape.sinks import name_beside, open_sink, split_spec
 from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed, open_reader
@@ -76,6 +76,7 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
     chosen: list[SegmentInfo] = []
     checkpoints = _read_checkpoints(settings)
     delivered = _find_delivered(checkpoints)
+    tape_id, lakes = check_identity(find_folder(settings.tape)).id, list_lakes(settings)
     open_ns = _find_open_gap(checkpoints, now_ns - int(rules.open_gap_days * DAY_NS))
     for info in sealed[:-1]:  # the newest stays: it says where the tape goes on
         is_old = bool(rules.tape_days) and info.last_received_ns < now_ns - int(rules.tape_days * DAY_NS)
@@ -87,6 +88,9 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
             return chosen, f"{name}: {delivered[1]} stands at offset {delivered[0]}"
         if open_ns is not None and info.last_received_ns >= open_ns:
             return chosen, f"{name}: a gap that began at {_tell(open_ns)} is open"
+        pins = (find_holder(lake, tape_id, info.first, info.first_received_ns) for lake in lakes)
+        if pin := next(filter(None, pins), None):
+            return chosen, f"{name}: the pinned dataset {pin!r} was built from it (`truetape dataset unpin {pin}`)"
         chosen.append(info)
         left -= info.bytes
     return chosen, ""
