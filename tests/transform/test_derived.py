@@ -40,7 +40,7 @@ def event(seconds: float, offset: int, **own: Any) -> dict[str, Any]:
 def test_derived_models_are_built_when_named(lake: Path) -> None:
     write_rows(lake, "trade", [trade(1, 1, 100)])
     assert "trade_event" not in [model.name for model in build(lake).models]
-    assert list_derived() == ["bar_trend", "book_state", "liquidation_event", "trade_event"]
+    assert list_derived() == ["bar_trend", "book_state", "coin_rank", "liquidation_event", "trade_event"]
     assert [model.rows for model in build(lake, ["trade_event"]).models] == [1]
 
 
@@ -196,6 +196,35 @@ def test_an_interval_without_bar_is_a_hole_in_returns(lake: Path) -> None:
     assert made[-1]["bars_5"] == 4
 
 
+# -- coins ------------------------------------------------------------------------------------------------
+
+
+def coin(hours: float, offset: int, rank: int | None, name: str = "bitcoin", *, lag: float = 60, **other: Any) -> Any:
+    row = trade(hours * 3600 - lag, offset, 1.0, lag=lag)
+    common = ("exchange_at", "received_at", "available_at", "tape_offset")
+    own = {"venue": "coingecko", "symbol": f"{name}-USD", "venue_symbol": name, "source": "snapshot", "currency": "USD"}
+    return {key: row[key] for key in common} | own | {"rank": rank, "price": 1.0} | other
+
+
+def test_ranks_tell_what_they_were_an_hour_and_a_day_before(lake: Path) -> None:
+    ranks = [3, 3, 2, None, 5, *[5] * 20, 4, 1]
+    rows = [coin(hour, hour, rank) for hour, rank in enumerate(ranks)]
+    rows += [coin(60, 90, 9, "late"), coin(120, 91, 8, "late"), coin(3, 92, 7, source="chart")]
+    write_rows(lake, "coin", rows)
+    made = [row for row in make(lake, "coin_rank") if row["venue_symbol"] == "bitcoin"]
+    assert [row["rank"] for row in made] == ranks
+    assert [row["rank_before"] for row in made] == [None, *ranks[:-1]]
+    assert [row["rank_change"] for row in made[:6]] == [None, 0, 1, None, None, 0]
+    assert [row["is_change"] for row in made[:6]] == [False, False, True, True, True, False]
+    assert [row["is_first"] for row in made[:2]] == [True, False]
+    assert [row["rank_24h_before"] for row in made[23:]] == [None, 3, 3, 2]
+    assert [row["rank_change_24h"] for row in made[24:]] == [-2, -1, 1]
+    assert made[2]["before_at"] == made[1]["happened_at"] == at(3600)
+    assert all(row["available_at"] == row["happened_at"] for row in made)
+    late = [row for row in read(lake, "coin_rank") if row["venue_symbol"] == "late"]
+    assert [(row["is_first"], row["rank_before"]) for row in late] == [(True, None)] * 2, "more than two days apart"
+
+
 # -- builds -----------------------------------------------------------------------------------------------
 
 
@@ -217,6 +246,10 @@ def fill(lake: Path, part: int) -> None:
         event(seconds[i], i, bid_prices=[9.0], bid_amounts=[i + 0.1], ask_prices=[9.3], ask_amounts=[0.7]) for i in own
     ]
     write_rows(lake, "book_snapshot", pictures)
+    coins = [
+        coin(i / 9, i, i * 7 % 5 + 1, f"c{i % 3}", lag=60 + i % 4 * 40_000) for i in own
+    ]  # some stand still for a day
+    write_rows(lake, "coin", coins)
     if part == 1:
         write_rows(lake, "gap", [gap("g", 50, 400, 3, "closed"), gap("h", DAY_S, DAY_S + 300, 4, "closed")])
 

@@ -51,7 +51,12 @@ def store_units(lake: Path, model: str, database: Path, units: list[Unit] | None
 
 
 _EVENT_ORDER = "date, venue, symbol, happened_at, tape_offset, tape_row"
-_DAY_ORDERS = {"trade_event": _EVENT_ORDER, "liquidation_event": _EVENT_ORDER, "book_state": f"{_EVENT_ORDER}, origin"}
+_DAY_ORDERS = {
+    "trade_event": _EVENT_ORDER,
+    "liquidation_event": _EVENT_ORDER,
+    "book_state": f"{_EVENT_ORDER}, origin",
+    "coin_rank": _EVENT_ORDER,
+}
 """How rows of models by the day lie in their tables, where not as bars do."""
 
 _ORDERS = {
