@@ -359,7 +359,7 @@ def _write_rule(rule: Continuity) -> tuple[str, ...]:
 def _write_rest(venue: Venue) -> str:
     lines = [f"Listings: {codes(listing.url for listing in venue.listings)}."] if venue.listings else []
     lines.append(f"At most {venue.rest.weight_per_minute_max} request weight a minute.")
-    if venue.prove_book is not None:
+    if venue.proof is not None:
         lines.append("Book checksums are verified.")
     if venue.depth_max:
         lines.append(f"Books are cut to {venue.depth_max} levels a side, as the venue does.")
