@@ -1,7 +1,6 @@
 """A seeded synthetic market: trades hit a book, and everything a venue tells follows from that.
 
-The n-th step of a market depends on (seed, symbol, n) alone; time only says how many steps have happened. A market
-that follows an oracle goes, from second to second, where that is.
+The n-th step of a market depends on (seed, symbol, n) alone, unless it follows an oracle; time says how many there are.
 Prices and sizes are integers in the units of the instrument's Spec, so nothing is ever rounded.
 """
 
@@ -132,8 +131,7 @@ class Market:
     def _draw_size(self) -> int:
         lot = self.spec.lot
         dice: float = self._random.random()
-        size: int = int(self._unit * dice * dice * dice * 5) // lot * lot
-        return max(lot, size)
+        return max(lot, int(self._unit * dice * dice * dice * 5) // lot * lot)
 
     def step(self) -> Step:
         """Do one step and say what it did."""
@@ -164,8 +162,7 @@ class Market:
     def _quote(self, changes: list[tuple[int, int, int]]) -> None:
         """Place, resize or cancel at one level."""
         rnd, tick = self._random.random, self._tick
-        is_ask = rnd() < 0.5
-        book = self.asks if is_ask else self.bids
+        book = self.asks if (is_ask := rnd() < 0.5) else self.bids
         room = (self.ask - self.bid) // tick - 1
         if room > 0 and rnd() < (0.7 if room > 5 else 0.25):
             price = self._improve(is_ask, room)
@@ -179,10 +176,7 @@ class Market:
             else:
                 book[price] = size = self._draw_size()
         changes.append((int(is_ask), price, size))
-        if len(book) > LEVELS_MAX:
-            far = max(book) if is_ask else min(book)
-            del book[far]
-            changes.append((int(is_ask), far, 0))
+        _trim(book, int(is_ask), changes)
 
     def _improve(self, is_ask: bool, room: int) -> int:
         inside = 1 + int(self._random.random() * min(room, max(8, room // 2)))
@@ -190,8 +184,7 @@ class Market:
             self.ask -= inside * self._tick
         else:
             self.bid += inside * self._tick
-        price: int = self.ask if is_ask else self.bid
-        return price
+        return self.ask if is_ask else self.bid
 
     def _retreat(self, changes: list[tuple[int, int, int]]) -> None:
         """Cancel the best levels of one side at once: news, which is what makes the price move."""
@@ -210,12 +203,9 @@ class Market:
         """Go to a price: cancel what is in the way, and place the best levels a tick beside it, and some behind."""
         tick = self._tick
         middle = round(price / tick) * tick
-        bid, ask = middle - tick, middle + tick
-        for side, book, gone in (
-            (0, self.bids, [level for level in self.bids if level > bid]),
-            (1, self.asks, [level for level in self.asks if level < ask]),
-        ):
-            for level in gone:
+        bid, ask = self.bid, self.ask = middle - tick, middle + tick
+        for side, book in enumerate((self.bids, self.asks)):
+            for level in [level for level in book if (level < ask if side else level > bid)]:
                 del book[level]
                 changes.append((side, level, 0))
             for away in (0, self._window // 64, self._window // 16, self._window // 4):
@@ -223,11 +213,7 @@ class Market:
                 if level not in book:
                     book[level] = self._draw_size()
                     changes.append((side, level, book[level]))
-            while len(book) > LEVELS_MAX:
-                far = max(book) if side else min(book)
-                del book[far]
-                changes.append((side, far, 0))
-        self.bid, self.ask = bid, ask
+            _trim(book, side, changes)
 
     # trades
 
@@ -379,6 +365,13 @@ class Market:
             building = minute._replace(start_us=start)
         if building is not None:
             yield building
+
+
+def _trim(book: dict[int, int], side: int, changes: list[tuple[int, int, int]]) -> None:
+    while len(book) > LEVELS_MAX:
+        far = max(book) if side else min(book)
+        del book[far]
+        changes.append((side, far, 0))
 
 
 def _join(left: Candle, right: Candle) -> Candle:
