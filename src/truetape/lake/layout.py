@@ -152,12 +152,18 @@ def _choose_encoding(column: Column, values: pa.ChunkedArray) -> str | None:
         case ColumnType.TEXT:
             return "DELTA_BYTE_ARRAY" if _mostly_distinct(values) else None
         case _:
-            # Runs of one value (prices of trades) pack better plain: zstd sees them, dictionary indices hide them.
-            return "PLAIN" if column.type is ColumnType.FLOAT and _mostly_repeats(values) else None
+            # Runs of one value (prices of trades) pack better plain: zstd sees them, dictionary indices hide them. So do
+            # values that hardly come again (quotients of contracts, amounts of quotes): a dictionary repeats them all.
+            is_plain = column.type is ColumnType.FLOAT and (_mostly_repeats(values) or _often_distinct(values))
+            return "PLAIN" if is_plain else None
 
 
 def _mostly_distinct(values: pa.ChunkedArray) -> bool:
     return bool(2 * pc.count_distinct(values).as_py() > len(values))
+
+
+def _often_distinct(values: pa.ChunkedArray) -> bool:
+    return bool(4 * pc.count_distinct(values).as_py() > len(values))
 
 
 def _mostly_repeats(values: pa.ChunkedArray) -> bool:
