@@ -34,7 +34,15 @@ async def keep_watch(
         for message in desk.judge(find_troubles(now, past[0][1], settings.alerts), now_s):
             say(message)
             if postman is not None and not await postman.send(message):
-                say(Message("truetape: a message could not be sent", message.title, is_recovery=False))
+                say(
+                    Message(
+                        "truetape: a message could not be sent",
+                        f"could not be sent everywhere, tried again later: {message.title}",
+                        is_recovery=False,
+                    )
+                )
+        if postman is not None:
+            await postman.resend()
         await asyncio.sleep(LOOK_S)
 
 
