@@ -65,20 +65,20 @@ def test_numbers_are_delta_packed_and_ids_share_prefixes() -> None:
         if column.type in (ColumnType.INTEGER, ColumnType.TIME):
             assert "DELTA_BINARY_PACKED" in encodings[column.name], column.name
     assert "DELTA_BYTE_ARRAY" in encodings["trade_id"]
-    assert "RLE_DICTIONARY" in encodings["amount"]
+    assert "RLE_DICTIONARY" in encodings["side"]
     assert {group.column(i).compression for i in range(group.num_columns)} == {"ZSTD"}
 
 
-def test_numbers_that_hardly_come_again_need_no_dictionary() -> None:
+@pytest.mark.parametrize(("distinct", "encoding"), [(200, "RLE_DICTIONARY"), (3_000, "PLAIN")])
+def test_numbers_that_hardly_come_again_need_no_dictionary(distinct: int, encoding: str) -> None:
     kind = KINDS["trade"]
     rows = make_market(kind, 5_000, 1)
     place = rows.schema.get_field_index("amount")
-    quotients = pa.array([100.0 * (row % 9 + 1) / (61_837.63 + row / 10) for row in range(rows.num_rows)])
+    quotients = pa.array([100.0 / (61_837.63 + row % distinct) for row in range(rows.num_rows)])
     (file,) = build_files(kind, sort_rows(kind, rows.set_column(place, rows.schema.field(place), quotients)), "tape")
     group = pq.read_metadata(io.BytesIO(file.content)).row_group(0)
     encodings = {group.column(i).path_in_schema: group.column(i).encodings for i in range(group.num_columns)}
-    assert "PLAIN" in encodings["amount"]
-    assert "RLE_DICTIONARY" not in encodings["amount"]
+    assert ("RLE_DICTIONARY" in encodings["amount"]) is (encoding == "RLE_DICTIONARY")
 
 
 def test_the_same_rows_give_the_same_file_and_another_tape_another_name() -> None:
