@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,9 +51,10 @@ def subject(text: str) -> Subject:
 
 
 async def fetch(settings: Settings, text: str, minutes: float = 10, begin: datetime = BEGIN, **more: Any) -> int:
-    ask: Callable[[], int] = lambda: backfill_from_relay(
-        settings, subject(text), begin, begin + timedelta(minutes=minutes), **({"options": HASTY} | more)
-    )
+    def ask() -> int:
+        more.setdefault("options", HASTY)
+        return backfill_from_relay(settings, subject(text), begin, begin + timedelta(minutes=minutes), **more)
+
     return await asyncio.to_thread(ask)
 
 
@@ -166,7 +166,7 @@ async def test_what_cannot_be_asked_is_told_in_a_line(tmp_path: Path, monkeypatc
             with pytest.raises(ConfigError, match=words):
                 await fetch(settings, text)
         monkeypatch.setenv(name_key("tardis", "RELAY"), "wrong-key")
-        with pytest.raises(VenueUnreachable, match="answered 401.*TRUETAPE_KEY_TARDIS_RELAY"):
+        with pytest.raises(VenueUnreachable, match=r"answered 401.*TRUETAPE_KEY_TARDIS_RELAY"):
             await fetch(settings, "okx all BTC-USDT-PERP quote")
         monkeypatch.delenv(name_key("tardis", "RELAY"))
         with pytest.raises(ConfigError, match="set TRUETAPE_KEY_TARDIS_RELAY"):

@@ -1,13 +1,14 @@
 """Foreign recordings onto a tape, from where they go the way live frames go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from truetape.errors import ConfigError
 from truetape.events.tardis import DATASETS
 from truetape.tape import open_writer
-from truetape.tape.foreign import import_recording
+from truetape.tape.foreign import Broken, import_recording
 from truetape.venues import load_venue
 
 TARDIS = "tardis"
@@ -23,11 +24,13 @@ def import_files(
     feed: str | None = None,
     start: str | None = None,
     skip_bad: bool = False,
+    broken: Mapping[str, Broken] = MappingProxyType({}),
 ) -> list[tuple[Path, int]]:
     """Append recordings of one venue to a tape; return the frames of each file.
 
     Tardis' datasets name their exchanges themselves: their venue is `tardis`, their feed the dataset's name.
 
+    `broken` tells by a file's name what of it is on the tape already.
     `start` (ISO 8601, UTC unless it says otherwise) is the first receive time of recordings without times.
     Raises ConfigError on an unknown venue or feed, TapeError on a line that is not of the format.
     """
@@ -48,6 +51,7 @@ def import_files(
             feed_of=known.find_feed,
             start_ns=_read_start(start),
             skip_bad=skip_bad,
+            broken=broken,
         )
     finally:
         writer.close()

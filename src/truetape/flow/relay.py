@@ -64,7 +64,7 @@ def backfill_from_relay(
     if wanted.channel not in list_channels():
         raise ConfigError(f"a relay tells no {wanted.channel!r} (allowed: {', '.join(list_channels())})")
     key = load_relay_key(settings)
-    venue = msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(_find_host(settings)))
+    venue = msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(KEY, _find_host(settings)))
     writer = hold_tape(settings, is_new=True)
     try:
         lake = settle_lake(settings, writer)
@@ -93,7 +93,7 @@ def load_relay_key(settings: Settings) -> Key:
         raise ConfigError(
             f"tardis: no key: set {name_key(NAME, KEY)} in the environment or .env (get it from whoever runs the relay)"
         )
-    return Key(NAME, make_credentials(_find_host(settings)), values)
+    return Key(NAME, make_credentials(KEY, _find_host(settings)), values)
 
 
 def _find_host(settings: Settings) -> str:

@@ -1,7 +1,10 @@
 """Put foreign recordings on a tape: one format, one file; they go on the way live frames go."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +28,16 @@ FORMATS: dict[str, StartReading | ReadWhole] = _LINE_FORMATS | _TABLE_FORMATS
 """Formats of recordings, by the name a user gives."""
 
 FLUSH_EVERY_FRAMES = 2000
+
+
+class Broken(NamedTuple):
+    """An import that ended before its file did."""
+
+    connection: str
+    frames: int
+    """Frames of the file that are on the tape."""
+    last: Frame | None
+    """The last of them; null when it closed its connection, or there is none."""
 
 
 def read_recording(
@@ -65,7 +78,7 @@ def _read_frames(read_line: ReadLine, origin: Origin, *, skip_bad: bool, ratio_m
             yield frame
 
 
-def import_recording(
+def import_recording(  # noqa: PLR0913 - what an import can be told
     format_name: str,
     paths: Iterable[Path],
     venue: str,
@@ -75,26 +88,43 @@ def import_recording(
     feed_of: Callable[[str], str | None] | None = None,
     start_ns: int | None = None,
     skip_bad: bool = False,
+    broken: Mapping[str, Broken] = MappingProxyType({}),
 ) -> list[tuple[Path, int]]:
     """Append recordings to a tape, with `opened` and `closed` events around what has none.
+
+    `broken` tells by a file's name what is there of it already: it goes on from there.
 
     Returns the frames that each file gave, without those events. Everything is durable on return.
     """
     counts = []
     for path in map(Path, paths):
         # The offset makes the name unique on this tape, however often a file is imported.
-        connection = f"import/{path.name}@{writer.next_offset}"
+        left = broken.get(path.name, Broken(f"import/{path.name}@{writer.next_offset}", 0, None))
+        connection = left.connection
         origin = Origin(path, venue, connection, feed=feed, feed_of=feed_of, start_ns=start_ns)
         frames = read_recording(format_name, origin, skip_bad=skip_bad)
-        counts.append((path, _append_frames(frames, writer, path.name)))
+        rest = islice(frames, left.frames, None)
+        counts.append((path, _append_frames(rest, writer, path.name, left.last)))
         writer.flush()
         writer.sync()
     return counts
 
 
-def _append_frames(frames: Iterator[Frame], writer: TapeWriter, name: str) -> int:
+def find_broken(format_name: str, frames: Iterable[Frame], connection: str) -> Broken:
+    """Say what of a file is on a tape already, from the tape's frames since its import began."""
+    count, last = 0, None
+    for frame in frames:
+        if frame.connection != connection:
+            continue
+        event = msgspec.json.decode(frame.meta).get("event") if frame.kind == FrameKind.EVENT else None
+        count += event != "opened" or format_name in _TABLE_FORMATS
+        last = None if event == "closed" else frame._replace(payload=b"", meta="")
+    return Broken(connection, count, last)
+
+
+def _append_frames(frames: Iterator[Frame], writer: TapeWriter, name: str, last: Frame | None) -> int:
     indexes: dict[Source, int] = {}
-    spoke: dict[Source, Frame] = {}
+    spoke = {Source(last.venue, last.feed, last.connection): last} if last is not None else {}
     """Open connections and the last frame of each."""
 
     def put(frame: Frame) -> None:

@@ -3,6 +3,7 @@
 from math import nan
 from typing import Literal, NamedTuple
 
+from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe, Unit
 from truetape.venues import load_venue
@@ -63,6 +64,20 @@ def find_exchange(instrument: Instrument) -> str | None:
         if is_own and (exchange.venue, exchange.market) == (instrument.venue, market):
             return name
     return None
+
+
+def name_venue(name: str) -> str:
+    """Return which venue of ours reads an exchange's own messages; ConfigError names the exchanges that one does."""
+    if name not in _EXCHANGES:
+        raise ConfigError(f"exchange {name!r}: no venue here reads its messages (allowed: {', '.join(_EXCHANGES)})")
+    return _EXCHANGES[name].venue
+
+
+def list_feeds(name: str) -> tuple[str, ...]:
+    """Name the feeds of ours that an exchange's messages may be of."""
+    exchange = _EXCHANGES[name]
+    markets = {exchange.market} | ({"inverse"} if name == "bybit" else set())
+    return tuple(feed.name for feed in load_venue(exchange.venue).feeds if feed.market in markets)
 
 
 def list_markets(venue: str) -> set[str]:

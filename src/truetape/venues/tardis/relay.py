@@ -96,13 +96,13 @@ def _is_later(asked: Asked, local_us: int) -> bool:
     return bool(local_us // asked.unit_us > asked.start_us // asked.unit_us)
 
 
-def make_credentials(host: str) -> Credentials:
-    """Return how a relay on this host wants to know who asks."""
+def make_credentials(name: str, host: str) -> Credentials:
+    """Return how a relay, or the vendor, on this host wants to know who asks: by the key of this name."""
 
     def sign(values: Mapping[str, str], method: str, url: str, body: bytes, now_ms: int) -> dict[str, str]:
-        return {"Authorization": f"Bearer {values[KEY]}"}
+        return {"Authorization": f"Bearer {values[name]}"}
 
-    return Credentials((KEY,), "whoever runs the relay", sign, (host,))
+    return Credentials((name,), "whoever runs it", sign, (host,))
 
 
 def find_carrier(channel: str, instrument: Instrument) -> str:

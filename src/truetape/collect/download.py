@@ -1,0 +1,176 @@
+"""Files from a server onto disk: piece by piece, under another name until whole, and on from where it broke off."""
+
+import asyncio
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import aiohttp
+
+from truetape import clock
+from truetape.collect.gate import Gate
+from truetape.collect.http import REFUSALS, HttpOptions
+from truetape.collect.retry import GiveUp
+from truetape.collect.socket import read_retry_after
+from truetape.errors import Fatal, RateLimited, Refused, TruetapeError, VenueUnreachable
+from truetape.venues._contract import Venue
+
+SUFFIX = ".part"
+"""Files that are not whole yet: `<name>.<what the server calls this version>.part`."""
+FILE_BYTES_MAX = 64 * 1024**3
+ABSENT = 404
+_PIECE_BYTES = 256 * 1024
+_EXCERPT_CHARS = 200
+
+
+class Absent(Fatal):
+    """The server has no such file."""
+
+
+class Downloader:
+    """Fetches files of one venue; use within `async with`."""
+
+    def __init__(self, venue: Venue, gate: Gate, options: HttpOptions | None = None) -> None:
+        self._venue, self._gate = venue, gate
+        self._options = options or HttpOptions()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Downloader":
+        options = self._options
+        # A large file may take as long as it likes, while bytes come.
+        timeout = aiohttp.ClientTimeout(connect=options.connect_timeout_s, sock_read=options.total_timeout_s)
+        headers = {"User-Agent": "truetape", "Accept-Encoding": "gzip"}
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, auto_decompress=False)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def fetch(self, url: str, path: Path) -> bool:
+        """Fetch a gzipped file, whole and readable; false when it is there already.
+
+        Raises Absent where there is none, Refused when the server wants another key, VenueUnreachable in the end.
+        """
+        if not _make_room(path):
+            return False
+        attempt = 0
+        while True:
+            try:
+                part = await self._fetch_part(url, path)
+                await asyncio.to_thread(_finish, part, path, url)
+            except TruetapeError as error:
+                attempt += 1
+                verdict = self._options.decide(error, attempt)
+                if isinstance(error, RateLimited):
+                    self._gate.ban(error.retry_after_s)
+                if isinstance(verdict, GiveUp) or attempt >= self._options.attempts_max:
+                    raise
+                if not isinstance(error, RateLimited):
+                    await asyncio.sleep(verdict.delay_s)
+            else:
+                return True
+
+    async def _fetch_part(self, url: str, path: Path) -> Path:
+        """Make one attempt; what came of it stays."""
+        if self._session is None:
+            raise RuntimeError("Downloader is used outside `async with`")
+        await self._gate.pay(1)
+        part, tag = _find_part(path)
+        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": tag} if part is not None else {}
+        key = self._gate.key
+        if key is not None and key.signs(url):
+            headers |= key.sign("GET", url, b"", clock.wall_ns())
+        # A redirection must not carry our key to another host.
+        try:
+            async with self._session.get(
+                url, headers=headers, ssl=self._options.trust or True, allow_redirects=key is None
+            ) as response:
+                if response.status == 416 and part is not None:  # it has changed, or nothing is left
+                    part.unlink()
+                    raise VenueUnreachable(f"{url}: what was fetched of it is not of this file any more")
+                await self._check(url, response)
+                return await _write(response, path, part if response.status == 206 else None)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise VenueUnreachable(f"{url}: {error or type(error).__name__}") from error
+
+    async def _check(self, url: str, response: aiohttp.ClientResponse) -> None:
+        status = response.status
+        if status in {200, 206}:
+            return
+        said = (await response.content.read(_EXCERPT_CHARS)).decode(errors="replace")
+        told = f"{url} answered {status}: {said}"
+        if status == ABSENT:
+            raise Absent(told)
+        if status in self._venue.rest.ban_statuses:
+            wait_s = read_retry_after(response.headers.get("retry-after")) or self._venue.rest.ban_default_s
+            raise RateLimited(told, wait_s)
+        if status in REFUSALS:
+            key = self._gate.key
+            whose = f"its key is {key.variables}" if key else "it wants a key"
+            raise Refused(f"{told}: refused, trying again does not help; {whose}")
+        if status < 500:
+            raise Fatal(told)
+        raise VenueUnreachable(told)
+
+
+def _make_room(path: Path) -> bool:
+    """Make a file's folder; false when the file is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return not path.exists()
+
+
+def _find_part(path: Path) -> tuple[Path | None, str]:
+    """Return what there is of a file, and the server's name of that version."""
+    prefix = f"{path.name}."
+    for part in sorted(path.parent.glob("*" + SUFFIX)):
+        tag = unquote(part.name.removeprefix(prefix).removesuffix(SUFFIX)) if part.name.startswith(prefix) else ""
+        if tag.startswith('"') and part.stat().st_size:
+            return part, tag
+    return None, ""
+
+
+async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None) -> Path:
+    """Write what comes to the end of a part, or to a new one."""
+    if part is None:
+        tag = response.headers.get("ETag", "")
+        part = path.with_name(f"{path.name}.{quote(tag, safe='')[:150]}{SUFFIX}")
+        part.unlink(missing_ok=True)
+    with part.open("ab") as file:
+        async for piece in response.content.iter_chunked(_PIECE_BYTES):
+            file.write(piece)
+            if file.tell() > FILE_BYTES_MAX:
+                raise Fatal(f"{response.url}: larger than {FILE_BYTES_MAX:,} bytes")
+    return part
+
+
+def _finish(part: Path, path: Path, url: str) -> None:
+    """Prove that a file unpacks to its end, and give it its name; what does not is thrown away."""
+    try:
+        unpack(part, lambda piece: None)
+    except ValueError as error:
+        part.unlink()
+        raise VenueUnreachable(f"{url}: {error}") from error
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def unpack(path: Path, take: Callable[[bytes], None]) -> None:
+    """Hand on what a gzipped file holds, piece by piece; ValueError when it is cut off or broken."""
+    unpacker = zlib.decompressobj(31)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                while piece:
+                    take(unpacker.decompress(piece, 16 * _PIECE_BYTES))
+                    piece = unpacker.unconsumed_tail or unpacker.unused_data
+                    if unpacker.eof and piece:
+                        unpacker = zlib.decompressobj(31)
+            take(unpacker.flush())
+    except zlib.error as error:
+        raise ValueError(f"does not unpack: {error}") from error
+    if not unpacker.eof:
+        raise ValueError("does not unpack: it is cut off")

@@ -1,0 +1,221 @@
+"""Fetches the vendor Tardis' files onto disk, and imports what is not on the tape yet.
+
+Files keep their names, parts of files wait for the next run, and an import that was ended goes on where it ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from truetape import clock
+from truetape.collect.connection import find_first
+from truetape.collect.download import Absent, Downloader
+from truetape.collect.gate import Gate
+from truetape.collect.http import HttpOptions
+from truetape.collect.key import Key
+from truetape.collect.recording import Filter as Filter
+from truetape.collect.recording import Span, fetch_recording
+from truetape.config import Settings, load_keys, name_key
+from truetape.errors import ConfigError, TruetapeError
+from truetape.flow.foreign import TARDIS, import_files
+from truetape.flow.history import deliver_all
+from truetape.lake import Lake
+from truetape.tape import Frame, has_tape, open_reader
+from truetape.tape.foreign import Broken, find_broken
+from truetape.venues import load_venue
+from truetape.venues.tardis.exchange import name_venue
+from truetape.venues.tardis.relay import make_credentials
+
+KEY = "API"
+PARALLEL = 4
+"""Files fetched at once."""
+REQUESTS_PER_MINUTE_MAX = 1800
+DAYS_MAX = 4000
+MINUTES_MAX = 32 * 1440
+
+Status = Literal["fetched", "there", "absent"]
+Result = TypeVar("Result")
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """What became of one file."""
+
+    file: str
+    status: Status
+    """Fetched now, there already, or the vendor has none."""
+    path: Path | None
+    frames: int | None = None
+    """Frames that came onto the tape; null: none were to, or all are there."""
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """Which CSV files: days of symbols."""
+
+    exchange: str
+    data_type: str
+    symbols: tuple[str, ...]
+    begin: date
+    end: date
+    """The first day that is not wanted."""
+
+    def list_files(self, base: str) -> list[tuple[str, str]]:
+        """Return name and address of each file."""
+        days = (self.end - self.begin).days
+        if not 0 < days <= DAYS_MAX:
+            raise ConfigError(f"--from {self.begin} --to {self.end}: not 1 to {DAYS_MAX} days (--to is not among them)")
+        files = []
+        for symbol in (name.replace("/", "-").replace(":", "-").upper() for name in self.symbols):
+            for day in (self.begin + timedelta(days=number) for number in range(days)):
+                name = f"{self.exchange}_{self.data_type}_{day}_{symbol}.csv.gz"
+                files.append((name, f"{base}/{self.exchange}/{self.data_type}/{day:%Y/%m/%d}/{symbol}.csv.gz"))
+        return files
+
+
+def fetch_datasets(
+    settings: Settings,
+    wanted: Dataset,
+    *,
+    on_file: Callable[[Fetched], None] = lambda fetched: None,
+    options: HttpOptions | None = None,
+) -> list[Fetched]:
+    """Fetch CSV files into the folder of the settings; without a key, those of a month's first day are to be had.
+
+    Raises Refused when the vendor wants another key, VenueUnreachable when a file does not come.
+    """
+    folder, base = Path(settings.tardis.folder) / "datasets", settings.tardis.datasets_url
+    files = wanted.list_files(base)
+
+    async def fetch_all() -> list[Fetched]:
+        limit = asyncio.Semaphore(PARALLEL)
+        async with _open(base, options) as downloader, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_fetch_one(downloader, limit, folder, *file, on_file)) for file in files]
+        return [task.result() for task in tasks]
+
+    return _run(fetch_all)
+
+
+async def _fetch_one(
+    downloader: Downloader,
+    limit: asyncio.Semaphore,
+    folder: Path,
+    name: str,
+    url: str,
+    on_file: Callable[[Fetched], None],
+) -> Fetched:
+    async with limit:
+        try:
+            status: Status = "fetched" if await downloader.fetch(url, folder / name) else "there"
+        except Absent:
+            status = "absent"
+    fetched = Fetched(name, status, None if status == "absent" else folder / name)
+    on_file(fetched)
+    return fetched
+
+
+def fetch_raw(
+    settings: Settings,
+    exchange: str,
+    filters: Sequence[Filter],
+    begin: datetime,
+    end: datetime,
+    *,
+    on_minutes: Callable[[int], None] = lambda minutes: None,
+    options: HttpOptions | None = None,
+) -> Fetched:
+    """Fetch an exchange's raw recording of whole minutes into one file in the folder of the settings."""
+    minutes = int((end - begin) / timedelta(minutes=1))
+    if not 0 < minutes <= MINUTES_MAX or begin.second or begin.microsecond:
+        raise ConfigError(f"--from {begin.isoformat()} --to {end.isoformat()}: not 1 to {MINUTES_MAX} whole minutes")
+    folder, base = Path(settings.tardis.folder) / "raw", settings.tardis.api_url
+    span = Span(exchange, begin, minutes, tuple(filters))
+    status: Status = "there" if (folder / span.name).exists() else "fetched"
+    _load_key(base, is_needed=status == "fetched")
+
+    async def fetch() -> Path:
+        async with _open(base, options) as downloader:
+            return await fetch_recording(downloader, base, span, folder, on_minutes)
+
+    try:
+        return Fetched(span.name, status, _run(fetch))
+    except Absent as error:
+        raise ConfigError(str(error)) from error
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    async def run() -> Result:
+        try:
+            return await work()
+        except* TruetapeError as errors:
+            raise find_first(errors) from None
+
+    return clock.run(run())
+
+
+def _load_key(base: str, *, is_needed: bool = False) -> Key | None:
+    values = load_keys(TARDIS, (KEY,))
+    if not values and is_needed:
+        raise ConfigError(
+            f"tardis: no key: set {name_key(TARDIS, KEY)} in the environment or .env (get it at tardis.dev)"
+        )
+    return Key(TARDIS, make_credentials(KEY, urlsplit(base).hostname or ""), values) if values else None
+
+
+def _open(base: str, options: HttpOptions | None) -> Downloader:
+    gate = Gate(load_venue(TARDIS), _load_key(base), (REQUESTS_PER_MINUTE_MAX, 60.0))
+    return Downloader(load_venue(TARDIS), gate, options)
+
+
+# -- onto the tape ----------------------------------------------------------------------------------------------
+
+
+def import_fetched(
+    settings: Settings, fetched: Sequence[Fetched], exchange: str = "", feed: str | None = None
+) -> list[Fetched]:
+    """Import what was fetched and is not on the tape; what was imported in part is imported to its end.
+
+    `exchange` is that of raw recordings; empty: the files are CSV. Raises TapeLocked when a recorder holds the tape.
+    """
+    lake = deliver_all(settings) if has_tape(settings.tape) else None
+    form, venue = ("tardis-raw", name_venue(exchange)) if exchange else (TARDIS, TARDIS)
+    done = []
+    for one in fetched:
+        left = _look_up(settings, lake, form, one.file) if lake is not None and one.path is not None else None
+        if one.path is None or left == "whole":
+            done.append(one)
+            continue
+        broken = {one.path.name: left} if isinstance(left, Broken) else {}
+        counts = import_files(form, [one.path], venue, settings.tape, feed=feed, broken=broken)
+        done.append(msgspec.structs.replace(one, frames=counts[0][1]))
+    if any(one.frames is not None for one in done):
+        deliver_all(settings)
+    return done
+
+
+def _look_up(settings: Settings, lake: Lake, form: str, name: str) -> Broken | Literal["whole"] | None:
+    """Return what is on the tape of a file: nothing, all, or how much."""
+    if "connection" not in lake.versions():
+        return None
+    query = """
+        select connection, min(tape_offset) as begin, bool_or(event = 'closed' and detail like $end) as is_whole
+        from connection where starts_with(connection, $prefix) group by all order by begin desc limit 1"""
+    values = {"prefix": f"import/{name}@", "end": '%"end of recording"%'}
+    rows = lake.sql(query, values).arrow().to_pylist()
+    if not rows:
+        return None
+    if rows[0]["is_whole"]:
+        return "whole"
+    reader = open_reader(settings.tape)
+    try:
+        frames = (
+            Frame(**row | {"payload": b""})
+            for batch in reader.read(rows[0]["begin"])
+            for row in batch.data.drop_columns(["payload"]).to_pylist()
+        )
+        return find_broken(form, frames, rows[0]["connection"])
+    finally:
+        reader.close()
