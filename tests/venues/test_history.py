@@ -36,15 +36,18 @@ def query(url: str | None) -> dict[str, str]:
 @pytest.mark.parametrize(("venue", "backfill"), ALL, ids=lambda one: one if isinstance(one, str) else one.channel)
 @pytest.mark.parametrize("ids", [{}, {"low": 5, "high": 9}, {"high": 9}, {"low": 5}], ids=str)
 def test_every_first_page_has_an_address(venue: str, backfill: Backfill, ids: dict[str, int]) -> None:
-    url = backfill.begin(stretch(venue, **ids))
+    name = "BTCUSD_PERP" if backfill.market == "coinm" else NAMES[venue]
+    wanted = stretch(venue, venue_symbol=name, interval="5m", **ids)
+    url = backfill.begin(wanted)
     assert url.startswith("https://")
-    assert (NAMES[venue] if venue != "kraken" else "XBTUSD") in url
+    assert (name.partition("_")[0] if venue != "kraken" else "XBTUSD") in url
+    assert not backfill.intervals or "5m" in backfill.intervals
     assert "None" not in url
     known = load_venue(venue)
     assert backfill.feed in {feed.name for feed in known.feeds}
     assert backfill.market in {feed.market for feed in known.feeds}
     with pytest.raises((DecodeError, ValueError)):
-        backfill.follow(stretch(venue, **ids), url, b"<html>")
+        backfill.follow(wanted, url, b"<html>")
 
 
 def tell(count: int, first: int = 100, step_ms: int = 1000) -> list[dict[str, Any]]:

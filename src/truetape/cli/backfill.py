@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
 
+_INTERVALS = {"candle": "1m", "open_interest": "5m"}
+"""Channels that have intervals → which it is unless somebody says otherwise."""
+
 
 @click.command("backfill")
 @click.argument("venue")
@@ -24,7 +27,7 @@ _MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y
 @click.option("--from", "begin", type=_MOMENT, required=True, help="First moment, UTC.")
 @click.option("--to", "end", type=_MOMENT, required=True, help="Last moment, UTC.")
 @click.option("--market", default="", help="Product line of the venue (spot, usdm), where the symbol is in several.")
-@click.option("--interval", default="1m", show_default=True, help="Of candles.")
+@click.option("--interval", help="Of candles (default: 1m) and of open interest (default: 5m).")
 @click.option("--from-relay", is_flag=True, help="Ask the relay of Tardis' tables in the settings, not the venue.")
 @click.option("--bulk", is_flag=True, help="From the files that the venue publishes, whole days and months of them.")
 @config_option
@@ -36,7 +39,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     begin: "datetime",
     end: "datetime",
     market: str,
-    interval: str,
+    interval: str | None,
     from_relay: bool,
     bulk: bool,
     config_path: Path,
@@ -52,7 +55,9 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     from truetape.flow.relay import backfill_from_relay
     from truetape.flow.repair import backfill
 
-    wanted = Subject(venue, market, symbol, "", channel, interval if channel == "candle" else "")
+    wanted = Subject(
+        venue, market, symbol, "", channel, (interval or _INTERVALS[channel]) if channel in _INTERVALS else ""
+    )
     settings, span = read_settings(config_path), (begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if bulk and from_relay:
         raise click.UsageError("--bulk and --from-relay ask different places: give one of them")

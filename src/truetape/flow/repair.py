@@ -125,6 +125,7 @@ def backfill(
             find_backfill(venue, wanted)  # which says what there is instead
         subject = find_subject(settings, lake, wanted, markets, writer, options)
         found = find_backfill(venue, subject)
+        _check_interval(found, subject.interval)
         before = count_rows(lake, subject, name_kind(found))
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         plan = Past(lake, subject, found).plan([span])
@@ -136,6 +137,9 @@ def backfill(
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
     if failed:
         raise VenueUnreachable(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")
+    absent = [result.ended.reason for result in results if result.ended.reason]
+    if absent and not rows:
+        raise ConfigError(f"the venue tells nothing of it: {absent[0]}")
     return rows
 
 
@@ -149,6 +153,11 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
     raise ConfigError(
         f"{f'{venue.name} {subject.market}'.strip()}: no past of {subject.channel!r} (allowed: {allowed})"
     )
+
+
+def _check_interval(found: Backfill, interval: str) -> None:
+    if found.intervals and interval not in found.intervals:
+        raise ConfigError(f"--interval {interval!r} (allowed: {', '.join(found.intervals)})")
 
 
 # -- the work -------------------------------------------------------------------------------------------------

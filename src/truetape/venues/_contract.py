@@ -336,6 +336,8 @@ class Backfill(msgspec.Struct, frozen=True):
     """A row of the stream may be several of the history's, under the last one's number."""
     kind: str = ""
     """Kind of its rows, where the channel that is asked for is a part of one (open interest); empty: the channel."""
+    intervals: tuple[str, ...] = ()
+    """Which there are, of channels that have any."""
     product: str = ""
     """What else shares kind and instrument, and has ids of its own (aggregate trades); empty: nothing."""
 

@@ -180,9 +180,35 @@ def _answer_funding(market: Market, query: Query) -> dict[str, object]:
     return {"list": rows}
 
 
+PERIODS_US = {
+    name: minutes * 60_000_000
+    for name, minutes in {"5min": 5, "15min": 15, "30min": 30, "1h": 60, "4h": 240, "1d": 1440}.items()
+}
+
+
+def interest_at(market: Market, at_us: int) -> int:
+    """Return the open interest at a time: the same whenever one asks."""
+    return 50_000 * int(10**market.spec.size_digits) + (at_us // 1_000_000 * 7919 + market.first_trade_id) % 1_000_003
+
+
+def _answer_interest(market: Market, query: Query) -> dict[str, object]:
+    step = PERIODS_US.get(query.args.get("intervalTime", ""), 300_000_000)
+    last = min(query.number("endTime", 1 << 50) * 1000, market.now_us) // step
+    first = max(last - query.number("limit", 50, 200) + 1, -(-query.number("startTime", 0) * 1000 // step))
+    rows = [
+        {
+            "openInterest": write_fixed(interest_at(market, n * step), market.spec.size_digits),
+            "timestamp": str(n * step // 1000),
+        }
+        for n in range(last, first - 1, -1)
+    ]
+    return {"symbol": market.spec.symbol, "list": rows, "nextPageCursor": ""}
+
+
 _HANDLERS: dict[str, Callable[[Market, Query], dict[str, object]]] = {
     "kline": _answer_klines,
     "recent-trade": _answer_trades,
     "orderbook": _answer_book,
     "funding/history": _answer_funding,
+    "open-interest": _answer_interest,
 }

@@ -168,6 +168,33 @@ def _list_funding(market: Market, query: Query) -> list[dict[str, str]]:
     ]
 
 
+PERIODS_US = {
+    name: minutes * _MINUTE_US
+    for name, minutes in {"5m": 5, "15m": 15, "30m": 30, "1H": 60, "2H": 120, "4H": 240}.items()
+}
+_TOTALS_MAX = 1440
+"""So many of the newest are kept."""
+
+
+def interest_at(market: Market, at_us: int) -> int:
+    """Return the open interest at a time in contracts: the same whenever one asks."""
+    return 50_000 * int(10**market.spec.size_digits) + (at_us // 1_000_000 * 7919 + market.first_trade_id) % 1_000_003
+
+
+def _list_totals(market: Market, query: Query) -> list[list[str]]:
+    """Newest first; `end` is older than, `begin` newer than."""
+    step, spec = PERIODS_US.get(query.args.get("period", "5m"), 300_000_000), market.spec
+    newest = market.now_us // step
+    last = min((query.number("end", 1 << 50) * 1000 - 1) // step, newest)
+    oldest = max(newest - _TOTALS_MAX + 1, query.number("begin", -1) * 1000 // step + 1)
+    first = max(last - query.number("limit", 100, 100) + 1, oldest)
+    rows = []
+    for n in range(last, first - 1, -1):
+        contracts = interest_at(market, n * step) / 10**spec.size_digits
+        rows.append([str(n * step // 1000), f"{contracts:.4f}", f"{contracts * spec.contract:.8f}", "0"])
+    return rows
+
+
 _HANDLERS: dict[str, Callable[[Market, Query], Sequence[object]]] = {
     "market/trades": _list_trades,
     "market/history-trades": _list_trades,
@@ -175,4 +202,5 @@ _HANDLERS: dict[str, Callable[[Market, Query], Sequence[object]]] = {
     "market/history-candles": _list_candles,
     "market/books": _list_book,
     "public/funding-rate-history": _list_funding,
+    "rubik/stat/contracts/open-interest-history": _list_totals,
 }

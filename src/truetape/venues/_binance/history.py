@@ -16,6 +16,12 @@ _HOSTS = {
     "usdm": "https://fapi.binance.com/fapi/v1",
     "coinm": "https://dapi.binance.com/dapi/v1",
 }
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
+PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+_STATISTICS_PAGE = 500
+_STATISTICS_ALLOWANCE = (900, 300.0)
+"""Statistics are told of the last 30 days, and counted apart: 1000 requests within five minutes."""
+_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 SEEK_US = 3_600_000_000
 """Aggregate trades between two times are told for an hour at most."""
 
@@ -30,6 +36,10 @@ class _Aggregate(msgspec.Struct):
     time: Id = msgspec.field(name="T")
 
 
+class _Total(msgspec.Struct):
+    timestamp: Id
+
+
 class _Charge(msgspec.Struct):
     fundingTime: Id
 
@@ -37,6 +47,7 @@ class _Charge(msgspec.Struct):
 _decode_prints = msgspec.json.Decoder(list[_Print]).decode
 _decode_aggregates = msgspec.json.Decoder(list[_Aggregate]).decode
 _decode_bars = msgspec.json.Decoder(list[list[Any]]).decode
+_decode_interests = msgspec.json.Decoder(list[_Total], strict=False).decode
 _decode_charges = msgspec.json.Decoder(list[_Charge]).decode
 
 
@@ -47,10 +58,19 @@ def list_backfills(hosts: dict[str, str] | None = None) -> tuple[Backfill, ...]:
         public, other = ("usdm-public", "usdm-market") if market == "usdm" else (market, market)
         found.append(_make_trades(market, public, root))
         bars = partial(_begin_bars, root)
-        found.append(Backfill("candle", market, other, bars, _follow_bars, identity="number", weight=5))
+        found.append(
+            Backfill("candle", market, other, bars, _follow_bars, identity="number", weight=5, intervals=INTERVALS)
+        )
         if market != "spot":
             charges = partial(_begin_charges, root)
             found.append(Backfill("funding", market, other, charges, _follow_charges, identity="number"))
+            interest = partial(_begin_interest, root)
+            found.append(
+                Backfill(
+                    "open_interest", market, other, interest, _follow_interest, identity="number",
+                    allowance=_STATISTICS_ALLOWANCE, kind="derivative", intervals=PERIODS,
+                )
+            )  # fmt: skip
     return tuple(found)
 
 
@@ -115,3 +135,29 @@ def _begin_charges(root: str, stretch: Stretch) -> str:
 def _follow_charges(stretch: Stretch, url: str, body: bytes) -> str | None:
     rows = _decode_charges(body)
     return None if len(rows) < PAGE else ask(url, startTime=rows[-1].fundingTime + 1)
+
+
+def _begin_interest(root: str, stretch: Stretch) -> str:
+    """Ask for as much as one page holds: which end of more than that is told is not documented."""
+    host, name = root.rsplit("/", 2)[0], stretch.venue_symbol
+    if "/dapi" in root:
+        pair, _, contract = name.partition("_")
+        if contract != "PERP":
+            raise LookupError(f"open interest of the past is told of perpetuals here, not of {name}")
+        named = {"pair": pair, "contractType": "PERPETUAL"}
+    else:
+        named = {"symbol": name}
+    where = f"{host}/futures/data/openInterestHist"
+    start, end = to_ms(stretch.from_us), _find_page_end(stretch, to_ms(stretch.from_us))
+    return ask(where, **named, period=stretch.interval, limit=_STATISTICS_PAGE, startTime=start, endTime=end)
+
+
+def _follow_interest(stretch: Stretch, url: str, body: bytes) -> str | None:
+    _decode_interests(body)
+    start = int(read_query(url)["endTime"]) + 1
+    return None if start * 1000 > stretch.to_us else ask(url, startTime=start, endTime=_find_page_end(stretch, start))
+
+
+def _find_page_end(stretch: Stretch, start_ms: int) -> int:
+    length_ms = int(stretch.interval[:-1]) * _US[stretch.interval[-1]] // 1000
+    return min(start_ms + _STATISTICS_PAGE * length_ms - 1, to_ms(stretch.to_us))

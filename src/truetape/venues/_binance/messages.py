@@ -161,6 +161,13 @@ class Interest(msgspec.Struct, gc=False):
     time: Moment = 0
 
 
+class Total(msgspec.Struct, gc=False):
+    """REST openInterestHist: open interest at a time of the past."""
+
+    sumOpenInterest: Size
+    timestamp: Moment
+
+
 class Premium(msgspec.Struct, gc=False):
     """REST premium index: the polled form of `markPriceUpdate`."""
 

@@ -47,8 +47,11 @@ class Query:
         self.desk = desk
         self.response = response
         self.market = find_market(response.url)
+        if "/futures/data/" in response.url and (urlsplit(response.url).hostname or "").startswith("dapi"):
+            self.market = "coinm"
         parts = urlsplit(response.url)
-        self.endpoint = parts.path.split("/v1/")[-1].split("/v3/")[-1].split("/v2/")[-1].strip("/")
+        path = parts.path.split("/futures/data/")[-1]
+        self.endpoint = path.split("/v1/")[-1].split("/v3/")[-1].split("/v2/")[-1].strip("/")
         self.parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
 
     @property
@@ -95,6 +98,7 @@ _decode_intervals = _decode_rows(m.FundingInfo)
 _decode_tickers = _decode_rows(m.DayTicker)
 _decode_prints = _decode_rows(m.Print)
 _decode_interest = Decoder(m.Interest, strict=False).decode
+_decode_totals = Decoder(list[m.Total], strict=False).decode
 _decode_bars = Decoder(list[m.BarRow], strict=False).decode
 _decode_raws = Decoder(list[msgspec.Raw]).decode
 
@@ -159,6 +163,16 @@ def _read_interest(query: Query) -> None:
     make_interest(query.place(_decode_interest(body).symbol))(wrap(body), *query.at)
 
 
+def _read_totals(query: Query) -> None:
+    """Open interest of the past: base asset on USD-M, contracts on COIN-M, which names its pair only."""
+    symbol = query.parameters.get("symbol") or f"{query.parameters.get('pair', '')}_PERP"
+    place = query.place(symbol)
+    append, index, unit = place.scribe.plain("derivative").append, place.number("derivative"), place.unit
+    for row in _decode_totals(query.response.body):
+        amount, contracts = (None, row.sumOpenInterest) if unit else (row.sumOpenInterest, None)
+        append((index, to_us(row.timestamp), *query.at, None, None, None, amount, contracts, *(None,) * 9))
+
+
 def _read_settlements(query: Query) -> None:
     for row in _decode_settlements(query.response.body):
         place = query.place(row.symbol)
@@ -182,6 +196,7 @@ _READERS: dict[str, Callable[[Query], None]] = {
     "ticker/24hr": _read_tickers,
     "premiumIndex": _read_premiums,
     "openInterest": _read_interest,
+    "openInterestHist": _read_totals,
     "fundingRate": _read_settlements,
     "fundingInfo": _read_intervals,
 }

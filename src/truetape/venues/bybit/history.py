@@ -16,6 +16,8 @@ _ABSENT = 10001
 """Code of a request that makes no sense: usually a symbol that is gone."""
 _BARS_MAX = 1000
 _CHARGES_MAX = 200
+_TOTALS_MAX = 200
+_PERIODS = {"5m": "5min", "15m": "15min", "30m": "30min", "1h": "1h", "4h": "4h", "1d": "1d"}
 
 
 class _List(msgspec.Struct):
@@ -28,6 +30,10 @@ class _Body(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+class _Total(msgspec.Struct):
+    timestamp: Id
+
+
 class _Charge(msgspec.Struct):
     fundingRateTimestamp: Id
 
@@ -36,6 +42,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_list = msgspec.json.Decoder(_List).decode
 _decode_bar = msgspec.json.Decoder(list[str]).decode
 _decode_charge = msgspec.json.Decoder(_Charge, strict=False).decode
+_decode_total = msgspec.json.Decoder(_Total, strict=False).decode
 _CODES = {ours: theirs for theirs, ours in INTERVALS.items()}
 
 
@@ -45,10 +52,17 @@ def list_backfills() -> tuple[Backfill, ...]:
     for market in ("spot", "linear", "inverse"):
         trades, bars = partial(_begin_trades, market), partial(_begin_bars, market)
         found.append(Backfill("trade", market, market, trades, _follow_trades, identity="text"))
-        found.append(Backfill("candle", market, market, bars, _follow_bars, identity="number"))
+        found.append(Backfill("candle", market, market, bars, _follow_bars, identity="number", intervals=tuple(_CODES)))
         if market != "spot":
             charges = partial(_begin_charges, market)
             found.append(Backfill("funding", market, market, charges, _follow_charges, identity="number"))
+            totals = partial(_begin_totals, market)
+            found.append(
+                Backfill(
+                    "open_interest", market, market, totals, _follow_totals, identity="number", kind="derivative",
+                    intervals=tuple(_PERIODS),
+                )
+            )  # fmt: skip
     return tuple(found)
 
 
@@ -84,6 +98,19 @@ def _follow_charges(stretch: Stretch, url: str, body: bytes) -> str | None:
     if len(items) < _CHARGES_MAX:
         return None
     return ask(url, endTime=_decode_charge(items[-1]).fundingRateTimestamp - 1)
+
+
+def _begin_totals(market: str, stretch: Stretch) -> str:
+    start, end, period = to_ms(stretch.from_us), to_ms(stretch.to_us), _PERIODS[stretch.interval]
+    where, name = f"{_ROOT}/open-interest", stretch.venue_symbol
+    return ask(
+        where, category=market, symbol=name, intervalTime=period, startTime=start, endTime=end, limit=_TOTALS_MAX
+    )
+
+
+def _follow_totals(stretch: Stretch, url: str, body: bytes) -> str | None:
+    items = _read_items(url, body)
+    return None if len(items) < _TOTALS_MAX else ask(url, endTime=_decode_total(items[-1]).timestamp - 1)
 
 
 def _read_items(url: str, body: bytes) -> list[msgspec.Raw]:

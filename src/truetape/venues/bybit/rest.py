@@ -54,6 +54,16 @@ class _Charges(msgspec.Struct, gc=False):
     items: list[_Charge] = msgspec.field(name="list")
 
 
+class _Total(msgspec.Struct, gc=False):
+    openInterest: Size
+    timestamp: Millis
+
+
+class _Totals(msgspec.Struct, gc=False):
+    symbol: str
+    items: list[_Total] = msgspec.field(name="list")
+
+
 class _Book(msgspec.Struct, gc=False):
     s: str
     b: list[tuple[Size, Size]]
@@ -68,6 +78,7 @@ _TRADES = msgspec.json.Decoder(_Trades, strict=False)
 _TICKERS = msgspec.json.Decoder(_Tickers, strict=False)
 _BARS = msgspec.json.Decoder(_Bars, strict=False)
 _CHARGES = msgspec.json.Decoder(_Charges, strict=False)
+_TOTALS = msgspec.json.Decoder(_Totals, strict=False)
 _BOOK = msgspec.json.Decoder(_Book, strict=False)
 
 
@@ -122,6 +133,16 @@ def _read_charges(link: Link, response: Response, body: _Body) -> None:
         append((index, at, response.received_ns, response.offset, c.fundingRate, at, None, True))
 
 
+def _read_totals(link: Link, response: Response, body: _Body) -> None:
+    """Open interest of the past: base asset, on inverse US dollars, whose coins nobody tells."""
+    totals = _TOTALS.decode(body.result)
+    index, append = link.index("derivative", totals.symbol), link.scribe.plain("derivative").append
+    for one in reversed(totals.items):  # newest first
+        amount, contracts = (None, one.openInterest) if link.is_inverse else (one.openInterest, None)
+        head = (index, one.timestamp * 1000, response.received_ns, response.offset)
+        append((*head, None, None, None, amount, contracts, *(None,) * 9))
+
+
 def _read_book(link: Link, response: Response, body: _Body) -> None:
     """Read a picture of the book: at depth 1 a quote, else for joining to the changes around it."""
     book = _BOOK.decode(body.result)
@@ -135,5 +156,6 @@ _READERS: dict[str, Callable[[Link, Response, _Body], None]] = {
     "/v5/market/tickers": _read_tickers,
     "/v5/market/kline": _read_bars,
     "/v5/market/funding/history": _read_charges,
+    "/v5/market/open-interest": _read_totals,
     "/v5/market/orderbook": _read_book,
 }

@@ -12,6 +12,7 @@ from truetape.venues.okx.instrument import MARKET
 
 _ROOT = "https://www.okx.com/api/v5"
 PAGE = 100
+_PERIODS = {"5m": "5m", "15m": "15m", "30m": "30m", "1h": "1H", "2h": "2H", "4h": "4H"}
 _ABSENT = 51001
 """Code of an instrument that does not exist."""
 _BY_TIME = "2"
@@ -48,6 +49,10 @@ def list_backfills() -> tuple[Backfill, ...]:
         ),
         Backfill("candle", MARKET, "business", _begin_bars, _follow_bars, identity="number", allowance=(18, 2.0)),
         Backfill("funding", MARKET, "public", _begin_charges, _follow_charges, identity="number", allowance=(8, 2.0)),
+        Backfill(
+            "open_interest", MARKET, "public", _begin_totals, _follow_totals, identity="number", allowance=(8, 2.0),
+            kind="derivative", intervals=tuple(_PERIODS),
+        ),
     )  # fmt: skip
 
 
@@ -91,6 +96,18 @@ def _begin_charges(stretch: Stretch) -> str:
 def _follow_charges(stretch: Stretch, url: str, body: bytes) -> str | None:
     items = _read_items(url, body)
     return None if len(items) < PAGE else ask(url, after=_decode_charge(items[-1]).fundingTime)
+
+
+def _begin_totals(stretch: Stretch) -> str:
+    """Ask backwards; the venue keeps the newest 1440 of each period."""
+    start, end, period = to_ms(stretch.from_us) - 1, to_ms(stretch.to_us) + 1, _PERIODS[stretch.interval]
+    where = f"{_ROOT}/rubik/stat/contracts/open-interest-history"
+    return ask(where, instId=stretch.venue_symbol, period=period, begin=start, end=end, limit=PAGE)
+
+
+def _follow_totals(stretch: Stretch, url: str, body: bytes) -> str | None:
+    items = _read_items(url, body)
+    return None if len(items) < PAGE else ask(url, end=int(_decode_bar(items[-1])[0]))
 
 
 def _read_items(url: str, body: bytes) -> list[msgspec.Raw]:

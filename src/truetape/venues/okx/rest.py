@@ -39,6 +39,7 @@ class _Charge(msgspec.Struct, gc=False):
 _BODY = msgspec.json.Decoder(_Body, strict=False)
 _TRADES = msgspec.json.Decoder(list[_Trade], strict=False)
 _BARS = msgspec.json.Decoder(list[list[str]], strict=False)
+_TOTALS = msgspec.json.Decoder(list[tuple[Millis, Size, Size, Size]], strict=False)
 _CHARGES = msgspec.json.Decoder(list[_Charge], strict=False)
 
 
@@ -83,10 +84,20 @@ def _read_charges(link: Link, response: Response, data: msgspec.Raw) -> None:
         append((index, at, response.received_ns, response.offset, c.realizedRate, at, None, True))
 
 
+def _read_totals(link: Link, response: Response, data: msgspec.Raw) -> None:
+    """Open interest of the past: contracts, base asset, US dollars."""
+    name = parse_qs(urlsplit(response.url).query).get("instId", [""])[0]
+    index, append = link.index("derivative", name), link.scribe.plain("derivative").append
+    for at, contracts, amount, _ in reversed(_TOTALS.decode(data)):  # newest first
+        head = (index, at * 1000, response.received_ns, response.offset)
+        append((*head, None, None, None, amount, contracts, *(None,) * 9))
+
+
 _READERS: dict[str, Callable[[Link, Response, msgspec.Raw], None]] = {
     "/api/v5/market/trades": _read_trades,
     "/api/v5/market/history-trades": _read_trades,
     "/api/v5/market/candles": _read_bars,
     "/api/v5/market/history-candles": _read_bars,
     "/api/v5/public/funding-rate-history": _read_charges,
+    "/api/v5/rubik/stat/contracts/open-interest-history": _read_totals,
 }

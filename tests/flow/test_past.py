@@ -1,0 +1,62 @@
+"""Backfills of what is no stream's row by row: open interest and candles, from fake venues, once each."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from truetape.config import Settings, parse_settings
+from truetape.errors import ConfigError
+from truetape.flow import verify
+from truetape.flow.loss import Subject
+from truetape.flow.repair import backfill
+from truetape.lake import Lake
+from truetape.sim.server import SimServer, Synthetic
+
+INTEREST = [
+    ("binance", "ETH-USDT-PERP", "usdm", 500 * 300),
+    ("binance", "BTC-USD-PERP", "coinm", 3 * 3600),
+    ("bybit", "BTC-USDT-PERP", "linear", 250 * 300),
+    ("bybit", "BTC-USD-PERP", "inverse", 3600),
+    ("okx", "BTC-USDT-PERP", "", 150 * 300),
+]
+
+
+def make_settings(folder: Path, url: str, *venues: str) -> Settings:
+    told = "\n".join(f'  {name}: {{instruments: [BTC-USDT], url: "{url}"}}' for name in venues)
+    return parse_settings(f'tape: {folder}/tape\nsinks: ["lake:{folder}/lake"]\nvenues:\n{told}\n', "test", {})
+
+
+def ask(folder: Path, query: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = Lake(folder / "lake").sql(query).arrow().to_pylist()
+    return rows
+
+
+async def test_open_interest_of_the_past_comes_once(tmp_path: Path) -> None:
+    async with SimServer(venues=["binance", "bybit", "okx"], feed=Synthetic(seed=3)) as server:
+        settings = make_settings(tmp_path, server.url, "binance", "bybit", "okx")
+        end = datetime.fromtimestamp(server.time.now_us() // 10**6 // 300 * 300, UTC)
+        for venue, symbol, market, seconds in INTEREST:
+            wanted = Subject(venue, market, symbol, "", "open_interest", "5m")
+            span = end - timedelta(seconds=seconds), end
+            assert await asyncio.to_thread(backfill, settings, wanted, *span) == seconds // 300 + 1
+        assert await asyncio.to_thread(backfill, settings, wanted, *span) == 0
+        wanted = Subject("binance", "usdm", "ETH-USDT-PERP", "", "open_interest", "7m")
+        with pytest.raises(ConfigError, match="allowed: 5m, 15m"):
+            await asyncio.to_thread(backfill, settings, wanted, *span)
+        old = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
+        wanted = Subject("binance", "usdm", "ETH-USDT-PERP", "", "open_interest", "5m")
+        with pytest.raises(ConfigError, match="tells nothing of it"):
+            await asyncio.to_thread(backfill, settings, wanted, *old)
+    rows = ask(tmp_path, "select venue, symbol, count(*) as n, count(distinct exchange_at) as times, "
+               "count(open_interest) as amounts, count(open_interest_contracts) as contracts from derivative group by all")  # fmt: skip
+    assert all(row["n"] == row["times"] for row in rows)
+    kinds = {(row["venue"], row["symbol"]): (row["amounts"] > 0, row["contracts"] > 0) for row in rows}
+    assert kinds == {
+        ("binance", "ETH-USDT-PERP"): (True, False), ("binance", "BTC-USD-PERP"): (False, True),
+        ("bybit", "BTC-USDT-PERP"): (True, False), ("bybit", "BTC-USD-PERP"): (False, True),
+        ("okx", "BTC-USDT-PERP"): (True, True),
+    }  # fmt: skip
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
