@@ -10,8 +10,10 @@ import msgspec
 
 from truetape import clock
 from truetape.collect.gate import Gate
-from truetape.collect.http import Ask, Http, HttpOptions
+from truetape.collect.http import Ask, Http, HttpOptions, Pen
 from truetape.collect.key import Key
+from truetape.collect.pace import WINDOW_S
+from truetape.collect.recorder import Recorder
 from truetape.errors import DecodeError, Fatal, Refused, TapeError, Transient
 from truetape.events.backfill import BACKFILL, Began, Ended, Range
 from truetape.events.instrument import Instrument
@@ -22,6 +24,8 @@ from truetape.venues._contract import Backfill, Stretch, Venue
 PAGES_MAX = 20_000
 """Pages of one range; a venue that has more is asked on by the next run."""
 LISTING_PAGES_MAX = 200
+WEIGHT_MIN = 25
+"""A share is not made smaller than the dearest request."""
 FAILURES_MAX = 3
 """So many pieces of work that fail one after the other: the venue is away."""
 ABSENT_STATUSES = (400, 404, 410)
@@ -80,17 +84,25 @@ def break_off(writer: TapeWriter, feeds: Sequence[tuple[str, str]]) -> None:
 
 
 class Backfiller:
-    """Asks one venue."""
+    """Asks one venue; `share` of what the venue allows, where others ask it at the same time."""
 
     def __init__(
-        self, venue: Venue, url: str, writer: TapeWriter, key: Key | None = None, options: HttpOptions | None = None
+        self,
+        venue: Venue,
+        url: str,
+        writer: TapeWriter | Recorder,
+        key: Key | None = None,
+        options: HttpOptions | None = None,
+        *,
+        share: float = 1.0,
     ) -> None:
         self._venue = venue
         self._url = url
-        self._writer = writer
-        self._quill = Quill(writer)
+        self._writer = None if isinstance(writer, Recorder) else writer  # a recorder flushes and syncs by itself
+        self._quill: Pen = writer if isinstance(writer, Recorder) else Quill(writer)
         self._key = key
         self._options = options
+        self._share = share
         self._gates: dict[tuple[int, float] | None, Gate] = {}
 
     async def run(self, orders: Sequence[Order], on_result: Callable[[Result], None] = lambda result: None) -> None:
@@ -110,7 +122,7 @@ class Backfiller:
     async def find_instruments(self, symbol: str, markets: Collection[str]) -> list[Instrument]:
         """Look a name up in the venue's listings, which go onto the tape like all answers."""
         found: list[Instrument] = []
-        gate = self._gates.setdefault(None, Gate(self._venue, self._key))
+        gate = self._find_gate(None)
         async with Http(self._venue, self._url, self._quill, gate, self._options, name=BACKFILL) as http:
             for listing in self._venue.listings:
                 url: str | None = listing.url if listing.market in markets else None
@@ -121,7 +133,7 @@ class Backfiller:
                     reply = await http.fetch(Ask(feed, url, listing.weight, "listing"))
                     found += self._venue.read_listing(url, reply.body)
                     url = self._venue.find_next_page(url, reply.body)
-        self._writer.flush()
+        self._flush()
         return [
             one for one in dict.fromkeys(found) if symbol in (one.symbol, one.venue_symbol) and one.market in markets
         ]
@@ -135,12 +147,24 @@ class Backfiller:
         else:
             ended = await self._ask_all(order.began, order.backfill)
         self._quill.note(source, "backfill_ended", **msgspec.to_builtins(ended))
-        self._writer.flush()
-        self._writer.sync()
+        self._flush(is_last=True)
         return ended
 
+    def _flush(self, *, is_last: bool = False) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+        if self._writer is not None and is_last:
+            self._writer.sync()
+
+    def _find_gate(self, allowance: tuple[int, float] | None) -> Gate:
+        if allowance not in self._gates:
+            weight, window_s = allowance or (self._venue.rest.weight_per_minute_max, WINDOW_S)
+            part = (max(int(weight * self._share), min(weight, WEIGHT_MIN)), window_s)
+            self._gates[allowance] = Gate(self._venue, self._key, part)
+        return self._gates[allowance]
+
     async def _ask_all(self, began: Began, backfill: Backfill) -> Ended:
-        gate = self._gates.setdefault(backfill.allowance, Gate(self._venue, self._key, backfill.allowance))
+        gate = self._find_gate(backfill.allowance)
         pages = 0
         async with Http(self._venue, self._url, self._quill, gate, self._options, name=BACKFILL) as http:
             for stretch in list_stretches(began):
@@ -159,7 +183,7 @@ class Backfiller:
         url = backfill.begin(stretch)
         for page in range(1, PAGES_MAX + 1):
             reply = await http.fetch(Ask(backfill.feed, url, backfill.weight, "backfill"))
-            self._writer.flush()
+            self._flush()
             if reply.status in ABSENT_STATUSES:
                 raise LookupError(f"{url} answered {reply.status}: {_cut(reply.body)}")
             if reply.status != 200:

@@ -38,6 +38,10 @@ SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (50_000, 50, 1000)
 
 
+Beside = Callable[[Recorder], Coroutine[Any, Any, None]]
+"""Something that writes on the recorder's tape beside all that is collected, until it is cancelled."""
+
+
 class Collector:
     """All venues of the settings; `run` until `stop` is set."""
 
@@ -228,7 +232,7 @@ def tune_interpreter() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-async def collect(
+async def collect(  # noqa: PLR0913 - each is one thing that a caller may set
     settings: Settings,
     writer: TapeWriter,
     wishes: AsyncIterator[Wish] | None,
@@ -238,10 +242,11 @@ async def collect(
     venues: Mapping[str, Venue] | None = None,
     tuning: Tuning | None = None,
     followed: Followed | None = None,
+    beside: Beside | None = None,
 ) -> None:
     """Record what the settings name onto the tape until `stop`; the caller opened the writer and closes it.
 
-    `followed` is what an earlier run on this tape followed (`read_followed`).
+    `followed` is what an earlier run on this tape followed (`read_followed`); `beside` writes on the same tape meanwhile.
 
     Raises ConfigError (nothing was recorded but listings), Refused when every venue refuses, TapeError when
     the tape cannot be written.
@@ -249,7 +254,7 @@ async def collect(
     venues = load_venues(settings) if venues is None else venues
     recorder = open_recorder(settings, writer)
     collector = Collector(settings, venues, recorder, tuning, followed=followed)
-    await run_recorder(recorder, lambda: collector.run(stop, wishes, on_status))
+    await run_recorder(recorder, lambda: collector.run(stop, wishes, on_status), beside)
 
 
 def open_recorder(settings: Settings, writer: TapeWriter) -> Recorder:
@@ -258,14 +263,22 @@ def open_recorder(settings: Settings, writer: TapeWriter) -> Recorder:
     return Recorder(writer, settings.record, about)
 
 
-async def run_recorder(recorder: Recorder, collect: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def run_recorder(
+    recorder: Recorder, collect: Callable[[], Coroutine[Any, Any, None]], beside: Beside | None = None
+) -> None:
     """Run a recorder below what collects, until that has ended and its last frame is on the tape."""
     try:
         with tune_interpreter():
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run())
                 await recorder.begun.wait()
-                await _run_above(recorder, collect())
+                helper = asyncio.create_task(beside(recorder)) if beside else None
+                try:
+                    await _run_above(recorder, collect())
+                finally:
+                    if helper is not None:  # whatever became of it: it must not end the recording
+                        helper.cancel()
+                        await asyncio.gather(helper, return_exceptions=True)
     except* Fatal as errors:
         raise find_error(errors) from None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from truetape.collect.collector import Collector, collect, find_error, load_venues, open_recorder, run_recorder
+from truetape.collect.collector import Beside, Collector, collect, find_error, load_venues, open_recorder, run_recorder
 from truetape.collect.memory import Followed
 from truetape.collect.recorder import Recorder
 from truetape.collect.services import check_services, describe_service, open_services, run_services
@@ -111,12 +111,13 @@ async def collect_all(
     on_cycle: Callable[[Cycle], None] = lambda cycle: None,
     *,
     followed: Followed | None = None,
+    beside: Beside | None = None,
 ) -> None:
     """Record venues, as `collect` does, and snapshot services beside them, as `truetape poll` does, onto one tape."""
     if not settings.snapshots:
-        return await collect(settings, writer, wishes, stop, on_status, followed=followed)
+        return await collect(settings, writer, wishes, stop, on_status, followed=followed, beside=beside)
     check_services(settings.snapshots)
     recorder = open_recorder(settings, writer)
     collector = Collector(settings, load_venues(settings), recorder, followed=followed)
     ensemble = Ensemble(settings, recorder, collector, on_cycle)
-    await run_recorder(recorder, lambda: ensemble.run(stop, collector.run(stop, wishes), on_status))
+    await run_recorder(recorder, lambda: ensemble.run(stop, collector.run(stop, wishes), on_status), beside)

@@ -33,10 +33,16 @@ def hold_tape(settings: Settings, *, is_new: bool = False) -> TapeWriter:
 
 def deliver_all(settings: Settings) -> Lake:
     """Bring the sinks up to the tape's end; return the lake among them, ConfigError when there is none."""
+    lake = find_lake(settings)
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    return lake
+
+
+def find_lake(settings: Settings) -> Lake:
+    """Return the lake of the settings as it is; ConfigError when there is none."""
     path = next((sink.removeprefix("lake:") for sink in settings.sinks if sink.startswith("lake:")), None)
     if path is None:
         raise ConfigError("sinks: there is no lake in the settings, which tells what is missing (allowed: lake:DIR)")
-    deliver(settings.tape, settings.sinks, settings.deliver)
     Path(path).mkdir(parents=True, exist_ok=True)  # nothing was delivered of a tape that is new
     return Lake(path)
 

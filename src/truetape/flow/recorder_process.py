@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 
 from truetape import clock
 from truetape.collect import CollectorStatus
@@ -21,6 +22,7 @@ from truetape.flow.message import (
     Turn,
     read_to_child,
 )
+from truetape.flow.spool import take_orders
 from truetape.tape import TapeSettings, open_writer
 
 WISHES_MAX = 1000
@@ -72,8 +74,9 @@ async def _run(settings: Settings) -> None:
     try:
         followed = read_followed(settings)  # after the writer has mended what a crash left
         await collect_all(
-            settings, writer, _iterate(wishes), stop, _report, lambda cycle: say(Turn(cycle)), followed=followed
-        )
+            settings, writer, _iterate(wishes), stop, _report, lambda cycle: say(Turn(cycle)), followed=followed,
+            beside=partial(take_orders, settings),
+        )  # fmt: skip
     finally:
         listener.cancel()
         writer.close()

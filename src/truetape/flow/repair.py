@@ -4,8 +4,8 @@ What comes goes onto the tape and from there the way of all frames: decoding tel
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,18 +14,20 @@ from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
 from truetape.config import Settings, VenueSettings
-from truetape.errors import ConfigError, VenueUnreachable
+from truetape.errors import ConfigError, TapeLocked, VenueUnreachable
 from truetape.events.backfill import Began, Lost
 from truetape.flow.history import (
     bound_began,
     count_rows,
     deliver_all,
+    find_lake,
     find_subject,
     hold_tape,
     list_streams,
     settle_lake,
 )
 from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, name_kind, to_us
+from truetape.flow.spool import hand_over
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter
@@ -34,6 +36,8 @@ from truetape.venues._contract import Backfill, Venue
 
 ASKABLE = frozenset({"trade", "candle", "funding"})
 """Channels whose past venues tell; of the others, what was not heard is gone."""
+SETTLED = timedelta(seconds=120)
+"""A gap that ended so long ago: what was late has arrived."""
 OnResult = Callable[[Result], None]
 
 
@@ -50,6 +54,18 @@ class Repair(msgspec.Struct, frozen=True):
     """Of no stream that could be asked for."""
     troubles: tuple[str, ...]
     """One line for each reason why something failed."""
+
+
+class Handed(msgspec.Struct, frozen=True):
+    """What a recorder did of the work that was handed to it; the ledger shows it when it is delivered."""
+
+    asked: tuple[str, ...]
+    """Ids of the gaps that the venues were asked for, or that nobody can be asked for."""
+    failed: tuple[str, ...]
+    """The venue did not answer: worth another try."""
+    waiting: int
+    """Gaps of streams whose last work is not in the lake yet."""
+    troubles: tuple[str, ...]
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -97,6 +113,35 @@ def repair_gaps(
     troubles = dict.fromkeys(result.ended.reason for result in results if result.ended.status == "failed")
     left = len(wanted) - len(asked | failed)
     return Repair(now["repaired"], now["unrecoverable"], len(failed - asked), waiting, left, tuple(troubles))
+
+
+def repair_beside(
+    settings: Settings, *, pending: Collection[str] = (), now: datetime, on_result: OnResult = lambda result: None
+) -> Repair | Handed:
+    """Repair gaps, whether or not a recorder holds the tape: one that does is handed the work.
+
+    What is handed over shows in the ledger when it is delivered. `pending` are the gaps that were handed over before; a
+    stream that has one of them still is left for later, as the lake does not show yet what came.
+
+    Raises Busy when a recorder holds the tape and does not take the work.
+    """
+    try:
+        return repair_gaps(settings, on_result=on_result)
+    except TapeLocked:
+        lake = find_lake(settings)
+    gaps = [gap for gap in list_gaps(lake) if gap.state == "closed" and gap.to_at and gap.to_at < now - SETTLED]
+    busy = {_name_stream(gap) for gap in gaps if gap.gap_id in pending}
+    free = [gap for gap in gaps if _name_stream(gap) not in busy]
+    orders = {name: own for name, own in _plan_repairs(lake, free).items() if own}
+    outcomes = clock.run(hand_over(settings, orders)) if orders else []
+    asked = tuple(gap for one in outcomes if one.ended.status != "failed" for gap in one.gaps)
+    failed = tuple({gap for one in outcomes if one.ended.status == "failed" for gap in one.gaps} - {*asked})
+    troubles = tuple(dict.fromkeys(one.ended.reason for one in outcomes if one.ended.status == "failed"))
+    return Handed(asked, failed, len(gaps) - len(free), troubles)
+
+
+def _name_stream(gap: Gap) -> tuple[str, str, str]:
+    return gap.venue, gap.symbol, gap.channel
 
 
 def backfill(
