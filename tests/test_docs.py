@@ -11,7 +11,7 @@ import click
 import pytest
 
 from truetape.cli import cli
-from truetape.config import Settings, walk_settings
+from truetape.config import Settings, name_key, walk_settings
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS
 from truetape.quality import list_checks
@@ -19,7 +19,7 @@ from truetape.sim.faults import ACTIONS
 from truetape.sinks import list_examples
 from truetape.tape.foreign import FORMATS
 from truetape.transform.runner import list_models
-from truetape.venues import list_venues
+from truetape.venues import coingecko, list_venues, load_venue
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -87,6 +87,15 @@ def test_everything_is_documented(page: str, names: list[str]) -> None:
     text = read(page)
     missing = [name for name in names if f"`{name}`" not in text and f"## {name}\n" not in text]
     assert not missing
+
+
+def test_every_key_has_its_line_on_the_page_of_keys() -> None:
+    page = (DOCS / "how-to" / "keys.md").read_text()
+    asked = [(venue.name, venue.credentials) for venue in map(load_venue, list_venues()) if venue.credentials]
+    names = [name_key(venue, name) for venue, credentials in asked for name in credentials.names]
+    names += [name_key(coingecko.NAME, name) for name in coingecko.PLANS]
+    assert len(names) >= 9
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_every_reason_of_a_gap_is_explained() -> None:

@@ -123,8 +123,13 @@ def missed_between(tape: Any, begin_ns: int, end_ns: int) -> list[dict[str, Any]
 
 async def test_failures_are_declared_counted_and_told_when_over(tape: Any, new_venue: Any) -> None:
     replies = [web.Response(status=502) for _ in range(6)]
-    async with serving(counted(replies, [])) as url, polling(tape, new_venue(), make_poll(), url):
+    async with serving(counted(replies, [])) as url, polling(tape, new_venue(), make_poll(), url) as poller:
+        assert poller.status().trouble == ""
+        await tape.until(lambda: poller.status().trouble)
+        told = poller.status().trouble
         await tape.until(lambda: tape.events("poll_recovered"))
+        assert poller.status().trouble == ""
+    assert "turns in a row failed" in told and "502" in told
     missed = tape.events("poll_missed")
     assert [e["gap"] for e in missed if e["gap"] != "silence"] == ["disconnect"] * 6
     (failing,) = tape.events("poll_failing")

@@ -1,9 +1,12 @@
 """Messages reach a real web hook; metrics reach a real Prometheus."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -11,8 +14,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from truetape.cli._daemon import measure
 from truetape.config import AlertSettings, OpsSettings, Settings
 from truetape.errors import ConfigError
+from truetape.flow.live import LiveStatus
+from truetape.flow.message import TapeStatus
+from truetape.ops.alert import Desk, find_troubles
 from truetape.ops.letter import Postman
 from truetape.ops.metrics import HealthServer, find_illness
 from truetape.ops.vital import JobVital, ServiceVital, StreamVital, Vitals
@@ -22,8 +29,9 @@ STREAM = StreamVital("binance", 'BTC"USDT', "trade", 12, 0.5, "", 1, 20.0)
 WELL = Vitals(frames=100, counts={"decoded": 90, "rows.trade": 12}, streams=(STREAM,), connections={"open": 1})
 
 
-async def test_troubles_and_their_end_reach_a_web_hook() -> None:
-    heard: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+@asynccontextmanager
+async def listening(heard: asyncio.Queue[dict[str, str]]) -> AsyncIterator[int]:
+    """Open a web hook; give its port."""
 
     async def hear(request: web.Request) -> web.Response:
         heard.put_nowait(await request.json())
@@ -34,22 +42,55 @@ async def test_troubles_and_their_end_reach_a_web_hook() -> None:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def test_troubles_and_their_end_reach_a_web_hook() -> None:
+    heard: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     settings = Settings(alerts=AlertSettings(group_seconds=0, disk_free_bytes_min=0))
     vitals = [Vitals(troubles=("binance: refused",))]
-    watching = asyncio.create_task(
-        keep_watch(settings, lambda: vitals[0], Postman([f"json://127.0.0.1:{port}/hook"]), lambda message: None)
-    )
-    try:
-        async with asyncio.timeout(20):
-            first = await heard.get()
-            vitals[0] = Vitals()
-            second = await heard.get()
-    finally:
-        watching.cancel()
-        await runner.cleanup()
+    async with listening(heard) as port:
+        watching = asyncio.create_task(
+            keep_watch(settings, lambda: vitals[0], Postman([f"json://127.0.0.1:{port}/hook"]), lambda message: None)
+        )
+        try:
+            async with asyncio.timeout(20):
+                first = await heard.get()
+                vitals[0] = Vitals()
+                second = await heard.get()
+        finally:
+            watching.cancel()
     assert first["message"] == "binance: refused"
     assert second["title"] == "truetape: 1 trouble over"
+
+
+async def test_a_poll_that_fails_again_and_again_reaches_a_web_hook_once() -> None:
+    """As the recorder tells it: the number of turns goes on growing, the trouble stays one."""
+    heard: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    turns = itertools.count(5)
+
+    def look() -> Vitals:
+        failing = {"polymarket/balances": f"{next(turns)} turns in a row failed: answered 502"}
+        return measure(LiveStatus(TapeStatus(1000, 990, 0, 0, [], [], failing=failing)), 0)
+
+    settings = Settings(alerts=AlertSettings(group_seconds=0, disk_free_bytes_min=0))
+    async with listening(heard) as port:
+        watching = asyncio.create_task(
+            keep_watch(settings, look, Postman([f"json://127.0.0.1:{port}/hook"]), lambda message: None)
+        )
+        try:
+            async with asyncio.timeout(20):
+                first = await heard.get()
+        finally:
+            watching.cancel()
+    assert first["message"] == "polymarket/balances: 5 turns in a row failed: answered 502"
+    desk = Desk(settings.alerts)
+    told = [desk.judge(find_troubles(look(), None, settings.alerts), float(second)) for second in range(3)]
+    assert [len(messages) for messages in told] == [1, 0, 0]
+    assert find_illness(msgspec.structs.replace(WELL, failing={"a/b": "c"})) == ["a/b: c"]
 
 
 def test_an_address_that_is_none_is_refused_and_not_shown() -> None:

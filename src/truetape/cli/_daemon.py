@@ -116,6 +116,7 @@ def measure(status: LiveStatus, now_ns: int, *, is_streaming: bool = True) -> Vi
         connections=dict(Counter(connection.state for connection in tape.connections)) if tape else {},
         troubles=tuple(troubles),
         services=tuple(measure_service(service, now_ns) for service in tape.services) if tape else (),
+        failing=tape.failing if tape else {},
         is_streaming=is_streaming,
     )
 

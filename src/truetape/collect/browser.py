@@ -94,6 +94,7 @@ class BrowserReader:
         return ConnectionStatus(
             self._venue.name, self._page.feed, self.name, self._state, self._frames, self._bytes, age_s, attempts,
             len(self._views), self._reason,
+            f"{attempts} loads in a row failed: {self._reason}" if attempts >= FAILURES_MAX else "",
         )  # fmt: skip
 
     async def _read_all(self) -> None:

@@ -101,6 +101,7 @@ class Poller:
             attempts=max(schedule.failures for schedule in self._schedules),
             topics=sum(len(schedule.streams) for schedule in self._schedules),
             reason=self._reason,
+            trouble=next((schedule.trouble for schedule in self._schedules if schedule.trouble), ""),
         )
 
     # -- what schedules share -----------------------------------------------------------------------------
@@ -218,6 +219,8 @@ class Schedule:
     def __init__(self, poller: Asker, subject: str) -> None:
         self.failures = 0
         """Turns that failed since the last good one."""
+        self.trouble = ""
+        """Why, once they are so many that a person must hear of them; empty before."""
         self.streams: dict[Told, int] = {}
         """What is asked for now → when an answer about it was last asked for that came (wall ns); 0: none yet."""
         self._missing: set[Told] = set()
@@ -326,11 +329,14 @@ class Schedule:
         self._poller.judge(reason)
         if self.failures == self._poller.poll.failures_max:
             self._poller.note("poll_failing", self._subject, failures=self.failures, reason=reason)
+        if self.failures >= self._poller.poll.failures_max:
+            whose = f" of {self._subject}" if self._subject else ""
+            self.trouble = f"{self.failures} turns{whose} in a row failed: {reason}"
 
     def _recover(self) -> None:
         if self.failures >= self._poller.poll.failures_max:
             self._poller.note("poll_recovered", self._subject, failures=self.failures)
-        self.failures = 0
+        self.failures, self.trouble = 0, ""
         self._poller.judge("")
 
 

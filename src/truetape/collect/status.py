@@ -26,6 +26,8 @@ class ConnectionStatus(msgspec.Struct, frozen=True):
     topics: int
     reason: str = ""
     """What went wrong last."""
+    trouble: str = ""
+    """Why a poll's turns fail one after the other; empty while they do not, or are few."""
 
 
 class VenueStatus(msgspec.Struct, frozen=True):

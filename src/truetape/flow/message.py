@@ -79,6 +79,8 @@ class TapeStatus(msgspec.Struct, frozen=True, tag=True):
     connections: list[ConnectionLine]
     troubles: list[str]
     services: tuple[ServiceStatus, ...] = ()
+    failing: dict[str, str] = {}
+    """Poll whose turns fail one after the other → why."""
 
 
 class Turn(msgspec.Struct, frozen=True, tag=True):

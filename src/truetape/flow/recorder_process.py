@@ -56,7 +56,8 @@ def _report(status: CollectorStatus) -> None:
     troubles = [f"{v.venue}: {v.reason}" for v in status.venues if v.reason]
     troubles += [service.refusal for service in status.services if service.refusal]
     end, durable, held, dropped = recorder.end, recorder.durable, recorder.held_bytes, recorder.dropped_frames
-    say(TapeStatus(end, durable, held, dropped, lines, troubles, status.services))
+    failing = {c.connection: c.trouble for c in status.connections if c.trouble}
+    say(TapeStatus(end, durable, held, dropped, lines, troubles, status.services, failing))
 
 
 async def _run(settings: Settings) -> None:

@@ -59,6 +59,8 @@ def _iterate_blind(now: Vitals, rules: AlertSettings) -> Iterator[tuple[str, str
             yield f"gap {name}", f"{name}: in a gap{aged} ({stream.gap})"
         elif stream.channel in STEADY and stream.age_s is not None and stream.age_s >= rules.stale_seconds:
             yield f"stale {name}", f"{name}: nothing new for {stream.age_s:,.0f} s"
+    for poll, why in now.failing.items():
+        yield f"poll {poll}", f"{poll}: {why}"
     for service in now.services:
         if service.faults and not service.is_refused:  # a refusal is a trouble of its own
             why = ", ".join(service.faults)

@@ -67,6 +67,7 @@ def find_illness(vitals: Vitals) -> list[str]:
     streams = [stream for stream in vitals.streams if stream.channel not in POLLED]
     if streams and all(stream.gap for stream in streams):
         reasons.append("every stream is in a gap")
+    reasons += [f"{poll}: {why}" for poll, why in vitals.failing.items()]
     for service in vitals.services:
         if service.is_refused:
             continue  # a trouble that is listed already

@@ -62,6 +62,8 @@ class Vitals(msgspec.Struct, frozen=True):
     """decoded, quarantined, control, rows.KIND, duplicates.KIND since the tape began."""
     streams: tuple[StreamVital, ...] = ()
     services: tuple[ServiceVital, ...] = ()
+    failing: dict[str, str] = {}
+    """Poll (`polymarket/goldsky`) whose turns fail one after the other → why."""
     connections: dict[str, int] = {}
     """State → connections."""
     troubles: tuple[str, ...] = ()

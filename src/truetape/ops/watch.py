@@ -66,6 +66,12 @@ def add_surroundings(vitals: Vitals, settings: Settings) -> Vitals:
     ]
     secrets = load_secrets()
     troubles = tuple(mask_secrets(trouble, secrets) for trouble in vitals.troubles)
+    failing = {poll: mask_secrets(why, secrets) for poll, why in vitals.failing.items()}
     return msgspec.structs.replace(
-        vitals, troubles=troubles, disk_free_bytes=shutil.disk_usage(place).free, failed_jobs=failed, jobs=tuple(jobs)
+        vitals,
+        troubles=troubles,
+        failing=failing,
+        disk_free_bytes=shutil.disk_usage(place).free,
+        failed_jobs=failed,
+        jobs=tuple(jobs),
     )
