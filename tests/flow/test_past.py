@@ -19,7 +19,6 @@ INTEREST = [
     ("binance", "ETH-USDT-PERP", "usdm", 500 * 300),
     ("binance", "BTC-USD-PERP", "coinm", 3 * 3600),
     ("bybit", "BTC-USDT-PERP", "linear", 250 * 300),
-    ("bybit", "BTC-USD-PERP", "inverse", 3600),
     ("okx", "BTC-USDT-PERP", "", 150 * 300),
 ]
 
@@ -56,7 +55,7 @@ async def test_open_interest_of_the_past_comes_once(tmp_path: Path) -> None:
     kinds = {(row["venue"], row["symbol"]): (row["amounts"] > 0, row["contracts"] > 0) for row in rows}
     assert kinds == {
         ("binance", "ETH-USDT-PERP"): (True, False), ("binance", "BTC-USD-PERP"): (False, True),
-        ("bybit", "BTC-USDT-PERP"): (True, False), ("bybit", "BTC-USD-PERP"): (False, True),
+        ("bybit", "BTC-USDT-PERP"): (True, False),
         ("okx", "BTC-USDT-PERP"): (True, True),
     }  # fmt: skip
     assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []

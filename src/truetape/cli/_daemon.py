@@ -67,7 +67,7 @@ class Daemon:
 
     async def _record(self, duration_s: float | None) -> LiveStatus:
         settings = self._settings
-        if not is_recording(settings) and coin.is_wanted(settings):
+        if not is_recording(settings) and (settings.archive or coin.is_wanted(settings)):
             self._say("venues: none, nothing is recorded: jobs run when they are due")
             return await idle(duration_s)
         return await record(settings, self._take, duration_s, self._screen.show_cycle)

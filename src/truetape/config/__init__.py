@@ -25,6 +25,7 @@ from truetape.config.reading import (
 from truetape.config.settings import (
     DEFAULT_YAML,
     AlertSettings,
+    ArchiveSettings,
     BackupSettings,
     BuildSettings,
     CoinSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "CLOCK_KEY",
     "DEFAULT_YAML",
     "AlertSettings",
+    "ArchiveSettings",
     "BackupSettings",
     "BuildSettings",
     "CoinSettings",

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from truetape.config.environment import read_dot_env, read_environment
-from truetape.config.settings import Settings, SnapshotSettings, VenueSettings
+from truetape.config.settings import ArchiveSettings, Settings, SnapshotSettings, VenueSettings
 from truetape.errors import ConfigError
 
 _COINS_URL = "TRUETAPE_URL_COINGECKO"
@@ -107,7 +107,8 @@ def _convert(tree: dict[str, Any], origin: str) -> Settings:
 
 
 def _parts_of(tree: dict[str, Any]) -> Iterator[tuple[str, str, Any, type]]:
-    for section, kind in (("venues", VenueSettings), ("snapshots", SnapshotSettings)):
+    sections = (("venues", VenueSettings), ("archive", ArchiveSettings), ("snapshots", SnapshotSettings))
+    for section, kind in sections:
         parts = tree.get(section)
         for name, part in parts.items() if isinstance(parts, dict) else ():
             yield section, str(name), part, kind
@@ -154,6 +155,12 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise ConfigError(f"venues.{name}.url: {url!r} is not an http:// or https:// address")
             venues[name] = msgspec.structs.replace(venue, url=url.rstrip("/"))
+    archive = dict(settings.archive)
+    for name, kept in archive.items():
+        url = environ.get(f"TRUETAPE_URL_{name.upper()}", kept.url)
+        if url and urlsplit(url).scheme not in {"http", "https"}:
+            raise ConfigError(f"archive.{name}.url: {url!r} is not an http:// or https:// address")
+        archive[name] = msgspec.structs.replace(kept, url=url.rstrip("/"))
     url = environ.get(_COINS_URL, settings.coins.url)
     if url and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"coins.url: {url!r} is not an http:// or https:// address")
@@ -163,7 +170,7 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
         if url and urlsplit(url).scheme not in {"http", "https"}:
             raise ConfigError(f"tardis.{name}: {url!r} is not an http:// or https:// address")
     tardis = msgspec.structs.replace(settings.tardis, **{name: url.rstrip("/") for name, url in addresses.items()})
-    return msgspec.structs.replace(settings, venues=venues, coins=coins, tardis=tardis)
+    return msgspec.structs.replace(settings, venues=venues, archive=archive, coins=coins, tardis=tardis)
 
 
 def rewrite_url(url: str, override: str) -> str:

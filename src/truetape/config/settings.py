@@ -248,6 +248,25 @@ class CoinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask this server instead."""
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the job `archive` keeps of one venue's past, day by day, without recording it."""
+
+    instruments: tuple[str, ...]
+    """Names (BTC-USDT, BTC-USDT-PERP), no patterns."""
+    channels: tuple[str, ...] = ("trade", "candle")
+    """Of these: trade, candle, funding, open_interest; from files also aggregate_trade and quote."""
+    market: str = ""
+    """Product line of the venue to look in, where a name is in several."""
+    source: Literal["api", "files"] = "api"
+    """Ask the venue's API, or fetch the files that it publishes."""
+    intervals: tuple[str, ...] = ("1m",)
+    """Of candles."""
+    days: Count = 7
+    """So far back a stream is fetched that is new."""
+    url: str = ""
+    """Send everything meant for this venue to this server instead."""
+
+
 class TardisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the vendor Tardis, or a relay of its tables, is asked; keys are `TRUETAPE_KEY_TARDIS_API` and `_RELAY`."""
 
@@ -279,6 +298,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     venues: dict[str, VenueSettings] = {}
     coins: CoinSettings = CoinSettings()
     tardis: TardisSettings = TardisSettings()
+    archive: dict[str, ArchiveSettings] = {}
+    """Venue → what to keep of its past."""
     snapshots: dict[str, SnapshotSettings] = {}
     """Service → what to ask it for on a schedule; a name of small letters, digits and `_`."""
     record: RecordSettings = RecordSettings()

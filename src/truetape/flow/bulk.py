@@ -33,6 +33,8 @@ class Taken(msgspec.Struct, frozen=True):
     file: str
     status: str
     """taken, known (it was taken whole before) or absent (the venue has no such file)."""
+    from_us: int = 0
+    """Its first microsecond."""
     rows: int = 0
     """Rows that were new."""
     sha256: str = ""
@@ -126,7 +128,7 @@ class _Taker:
     def take(self, file: BulkFile, path: Path, sha256: str, proof: str) -> Taken:
         """Take one file."""
         if self.knows(file, sha256):
-            return Taken(path.name, "known", sha256=sha256, proof=proof)
+            return Taken(path.name, "known", file.from_us, sha256=sha256, proof=proof)
         held, named = file.backfill, self.venue.name_instrument(file.backfill.market, file.venue_symbol)
         subject = Subject(self.venue.name, held.market, named.symbol, file.venue_symbol, held.channel, file.interval)
         span, lost = Lost("", file.from_us, file.to_us, ""), _list_lost(self._lake, subject, file)
@@ -136,7 +138,7 @@ class _Taker:
         self._lake = deliver_all(self._settings)
         self._known.add((file.url, sha256))
         rows, bad = (now - was for now, was in zip(self._count(subject, name_kind(held)), before, strict=True))
-        return Taken(path.name, "taken", rows, sha256, proof, bad)
+        return Taken(path.name, "taken", file.from_us, rows, sha256, proof, bad)
 
     def _count(self, subject: Subject, kind: str) -> tuple[int, int]:
         """Count the rows of a stream, and the frames of the venue that did not decode."""
@@ -155,7 +157,7 @@ async def _fetch_all(
             try:
                 sha256 = await fetcher.fetch_checksum(file)
                 if taker.knows(file, sha256):
-                    taken = Taken(file.name, "known", sha256=sha256, proof="published")
+                    taken = Taken(file.name, "known", file.from_us, sha256=sha256, proof="published")
                 else:
                     path, found = await fetcher.fetch(file, sha256, folder)
                     taken = taker.take(file, path, found, "published" if sha256 else "none")
@@ -164,7 +166,7 @@ async def _fetch_all(
                 if file.parts:
                     waiting += reversed(file.parts)
                     continue
-                taken = Taken(file.name, "absent")
+                taken = Taken(file.name, "absent", file.from_us)
             done.append(taken)
             on_file(taken)
     return done
@@ -202,11 +204,13 @@ def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, o
     if not markets:
         allowed = ", ".join(dict.fromkeys(feed.market for feed in venue.feeds))
         raise ConfigError(f"{venue.name}: no market {wanted.market!r} (allowed: {allowed})")
-    if wanted.market:
-        named = venue.name_instrument(wanted.market, wanted.symbol)
-        if named.base and named.symbol != wanted.symbol:
-            return Subject(venue.name, wanted.market, named.symbol, wanted.symbol, wanted.channel, wanted.interval)
-    return find_subject(settings, lake, wanted, markets, writer, options)
+    try:
+        return find_subject(settings, lake, wanted, markets, writer, options)
+    except ConfigError:
+        if not wanted.market:
+            raise
+    named = venue.name_instrument(wanted.market, wanted.symbol)
+    return Subject(venue.name, wanted.market, named.symbol, wanted.symbol, wanted.channel, wanted.interval)
 
 
 def _list_lost(lake: Lake, subject: Subject, file: BulkFile) -> list[Lost]:
