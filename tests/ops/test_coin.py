@@ -244,5 +244,12 @@ def test_jobs_are_wanted_where_coins_are(tmp_path: Path) -> None:
         assert not load_job(name).is_wanted(Settings())
 
 
+def test_who_looks_on_is_shown_how_far_it_is(service: CoinService, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    settings = make_settings(tmp_path, service.url, ids=("coin-100",))
+    run_job(load_job("ohlc_daily"), settings, show=lambda *how_far: told.append(how_far))
+    assert told == [("ohlc_daily", 1, 2), ("ohlc_daily", 2, 2)]
+
+
 def test_progress_is_a_bar() -> None:
     assert draw_progress("x", 5, 20) == "x [#####...............] 5 of 20"

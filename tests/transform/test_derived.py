@@ -41,7 +41,10 @@ def test_derived_models_are_built_when_named(lake: Path) -> None:
     write_rows(lake, "trade", [trade(1, 1, 100)])
     assert "trade_event" not in [model.name for model in build(lake).models]
     assert list_derived() == ["bar_trend", "book_state", "coin_rank", "liquidation_event", "trade_event"]
-    assert [model.rows for model in build(lake, ["trade_event"]).models] == [1]
+    told: list[tuple[str, int, int]] = []
+    result = build(lake, ["trade_event"], on_progress=lambda *how_far: told.append(how_far))
+    assert [model.rows for model in result.models] == [1]
+    assert told[0] == ("models and tests", 0, len(told))
 
 
 # -- trades -----------------------------------------------------------------------------------------------

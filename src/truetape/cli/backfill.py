@@ -8,6 +8,7 @@ import click
 
 from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json
+from truetape.cli._progress import show_progress
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,8 +65,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     if bulk:
         _show_files(fetch_bulk(settings, wanted, *span, on_file=_tell_file), as_json=as_json)
         return
-    ask = backfill_from_relay if from_relay else backfill
-    rows = ask(settings, wanted, *span)
+    if from_relay:
+        rows = backfill_from_relay(settings, wanted, *span)
+    else:
+        with show_progress() as report:
+            rows = backfill(settings, wanted, *span, on_progress=report)
     if as_json:
         print_json({"venue": venue, "symbol": symbol, "channel": channel, "rows": rows})
     else:

@@ -6,6 +6,7 @@ import click
 
 from truetape.cli._options import config_option, find_lake, json_option, lake_option, read_settings
 from truetape.cli._output import print_rows
+from truetape.cli._progress import show_progress
 
 
 @click.command("build")
@@ -39,5 +40,6 @@ def command(
     variables: dict[str, object] = {"intervals": list(intervals)} if intervals else {}
     told = read_settings(config_path).build.large_order_min
     variables["large_order_min"] = told if large_order_min is None else large_order_min
-    result = build(find_lake(lake, config_path), models or None, full=full, variables=variables)
+    with show_progress() as report:
+        result = build(find_lake(lake, config_path), models or None, full=full, variables=variables, on_progress=report)
     print_rows([msgspec.structs.asdict(model) for model in result.models], as_json=as_json, title="models")

@@ -1,11 +1,16 @@
 """Run views to the tape's end."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from truetape.cli._options import config_option, find_tape, json_option, read_settings, tape_option
 from truetape.cli._output import print_rows
+from truetape.cli._progress import show_progress
+
+if TYPE_CHECKING:
+    from truetape.flow import Progress
 
 
 @click.command("deliver")
@@ -22,10 +27,15 @@ def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json
     from truetape.flow import deliver, deliver_all
 
     settings = read_settings(config_path)
-    if tape or sinks:
-        results = deliver(find_tape(tape, config_path), sinks or settings.sinks, settings.deliver)
-    else:
-        results = deliver_all(settings)
+    with show_progress() as report:
+
+        def tell(progress: "Progress") -> None:
+            report(f"frames into {progress.sink}", progress.offset, progress.end)
+
+        if tape or sinks:
+            results = deliver(find_tape(tape, config_path), sinks or settings.sinks, settings.deliver, tell)
+        else:
+            results = deliver_all(settings, tell)
     rows = [
         {
             "sink": result.sink,

@@ -7,6 +7,7 @@ import click
 
 from truetape.cli._options import config_option, find_lake, json_option, lake_option, read_settings
 from truetape.cli._output import print_json, print_rows
+from truetape.cli._progress import show_progress
 
 
 @click.group("gaps", invoke_without_command=True)
@@ -49,7 +50,8 @@ def repair(venue: str, symbol: str, channel: str, again: bool, config_path: Path
     from truetape.flow.repair import Scope, repair_gaps
 
     settings = read_settings(config_path)
-    done = repair_gaps(settings, Scope(venue, symbol, channel), again=again)
+    with show_progress() as report:
+        done = repair_gaps(settings, Scope(venue, symbol, channel), again=again, on_progress=report)
     if as_json:
         print_json(msgspec.structs.asdict(done))
     else:

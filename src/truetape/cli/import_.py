@@ -1,11 +1,13 @@
 """Put foreign recordings on a tape."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from truetape.cli._options import config_option, find_tape, json_option, read_settings, tape_option
 from truetape.cli._output import print_rows
+from truetape.cli._progress import show_progress
 
 
 @click.command("import")
@@ -39,9 +41,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         return
     if not venue and format_name != "tardis":
         raise click.UsageError("Missing option '--venue'.")
-    counts = import_files(
-        format_name, files, venue, find_tape(tape, config_path), feed=feed, start=start, skip_bad=skip_bad
-    )
+    place = find_tape(tape, config_path)
+    with show_progress() as report:
+        counts = import_files(
+            format_name, files, venue, place, feed=feed, start=start, skip_bad=skip_bad,
+            on_progress=partial(report, "bytes read"),
+        )  # fmt: skip
     print_rows([{"file": path.name, "frames": n} for path, n in counts], as_json=as_json)
 
 

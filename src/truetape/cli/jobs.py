@@ -1,11 +1,14 @@
 """What is done on a schedule."""
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json, print_rows
+from truetape.cli._progress import show_progress
 
 
 @click.group("jobs")
@@ -54,7 +57,11 @@ def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
     due_at = due.replace(tzinfo=UTC) if isinstance(due, datetime) else None
     settings = read_settings(config_path)
     try:
-        done = run_job(load_job(name), settings, due_at=due_at, say=lambda line: click.echo(line, err=as_json))
+        job = load_job(name)
+        with show_progress() as report:
+            show = report if sys.stderr.isatty() else None
+            say = partial(click.echo, err=as_json)
+            done = run_job(job, settings, due_at=due_at, say=say, show=show)
     except Busy as error:
         click.echo(str(error), err=as_json)
         return

@@ -95,7 +95,9 @@ class Backfiller:
         options: HttpOptions | None = None,
         *,
         share: float = 1.0,
+        on_page: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_page = on_page
         self._venue = venue
         self._url = url
         self._writer = None if isinstance(writer, Recorder) else writer  # a recorder flushes and syncs by itself
@@ -184,6 +186,7 @@ class Backfiller:
         for page in range(1, PAGES_MAX + 1):
             reply = await http.fetch(Ask(backfill.feed, url, backfill.weight, "backfill"))
             self._flush()
+            self._on_page()
             if reply.status in ABSENT_STATUSES:
                 raise LookupError(f"{url} answered {reply.status}: {_cut(reply.body)}")
             if reply.status != 200:

@@ -1,6 +1,6 @@
 """Foreign recordings onto a tape, from where they go the way live frames go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ TARDIS = "tardis"
 """The format, and the venue, of the vendor's datasets."""
 
 
-def import_files(
+def import_files(  # noqa: PLR0913 - what an import can be told
     format_name: str,
     files: Sequence[Path],
     venue: str,
@@ -25,6 +25,7 @@ def import_files(
     start: str | None = None,
     skip_bad: bool = False,
     broken: Mapping[str, Broken] = MappingProxyType({}),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[tuple[Path, int]]:
     """Append recordings of one venue to a tape; return the frames of each file.
 
@@ -52,6 +53,7 @@ def import_files(
             start_ns=_read_start(start),
             skip_bad=skip_bad,
             broken=broken,
+            on_progress=on_progress,
         )
     finally:
         writer.close()

@@ -39,6 +39,12 @@ ASKABLE = frozenset({"trade", "candle", "funding"})
 SETTLED = timedelta(seconds=120)
 """A gap that ended so long ago: what was late has arrived."""
 OnResult = Callable[[Result], None]
+OnProgress = Callable[[str, int, int], None]
+"""(what, how much of it is done, how much there is; 0: nobody knows)."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
 
 
 class Repair(msgspec.Struct, frozen=True):
@@ -87,6 +93,7 @@ def repair_gaps(
     *,
     again: bool = False,
     on_result: OnResult = lambda result: None,
+    on_progress: OnProgress = ignore_progress,
     options: HttpOptions | None = None,
 ) -> Repair:
     """Ask for everything that gaps are missing; `again` takes those, too, that were found to be unrecoverable.
@@ -100,9 +107,8 @@ def repair_gaps(
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
         states = ("closed", "unrecoverable") if again else ("closed",)
         wanted = {gap.gap_id for gap in gaps if gap.state in states}
-        results = _run(
-            settings, _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted]), writer, on_result, options
-        )
+        orders = _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted])
+        results = _run(settings, orders, writer, on_result, on_progress, options)
     finally:
         writer.close()
     lake = deliver_all(settings)
@@ -151,6 +157,7 @@ def backfill(
     end: datetime,
     *,
     on_result: OnResult = lambda result: None,
+    on_progress: OnProgress = ignore_progress,
     options: HttpOptions | None = None,
 ) -> int:
     """Ask for a stream's past between two moments, as far as the lake has none of it; return the new rows.
@@ -175,7 +182,7 @@ def backfill(
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         plan = Past(lake, subject, found).plan([span])
         orders = [Order(bound_began(began, span), found) for began in plan]
-        results = _run(settings, {subject.venue: orders}, writer, on_result, options)
+        results = _run(settings, {subject.venue: orders}, writer, on_result, on_progress, options)
     finally:
         writer.close()
     rows = count_rows(deliver_all(settings), subject, name_kind(found)) - before
@@ -213,19 +220,27 @@ def _run(
     orders: dict[str, list[Order]],
     writer: TapeWriter,
     on_result: OnResult,
+    on_progress: OnProgress,
     options: HttpOptions | None,
 ) -> list[Result]:
     results: list[Result] = []
+    total, pages = sum(map(len, orders.values())), 0
 
     def take(result: Result) -> None:
         results.append(result)
         on_result(result)
+        on_progress("stretches asked for", len(results), total)
+
+    def turn_page() -> None:
+        nonlocal pages
+        pages += 1
+        on_progress("pages answered", pages, 0)
 
     async def ask_all() -> None:
         for name, own in orders.items():
             venue = load_venue(name)
             url = settings.venues.get(name, VenueSettings(())).url
-            await Backfiller(venue, url, writer, load_key(venue), options).run(own, take)
+            await Backfiller(venue, url, writer, load_key(venue), options, on_page=turn_page).run(own, take)
 
     clock.run(ask_all())
     return results

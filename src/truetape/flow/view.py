@@ -42,6 +42,9 @@ class Progress(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
+OnProgress = Callable[[Progress], None]
+
+
 class View:
     """Reads a tape from where its sink stands, decodes, and writes; rows and offset become durable together."""
 
@@ -69,8 +72,8 @@ class View:
             # Another version wrote what the decoder remembered: the tape tells it again.
             decode_to(self.engine, self._reader, checkpoint.offset)
 
-    def advance(self, frames_max: int = 50_000) -> int:
-        """Decode at most about so many frames that are on the tape now; return how many were."""
+    def advance(self, frames_max: int = 50_000, on_batch: Callable[[], None] = lambda: None) -> int:
+        """Decode at most about so many frames that are on the tape now; return how many were. `on_batch`: after each stretch."""
         begin = self.engine.offset
         for batch in self._reader.read(max(begin, self._reader.first), frames_max):
             self.engine.feed(batch)
@@ -78,6 +81,7 @@ class View:
             if self.engine.pending >= FEED_FRAMES_MAX:
                 self._hold()
                 self._commit_when_due()
+                on_batch()
         self._hold()
         self._commit_when_due()
         return self.engine.offset - begin
@@ -141,7 +145,7 @@ def deliver(
     tape: str,
     sinks: tuple[str, ...],
     settings: DeliverSettings | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Progress]:
     """Run a view of the tape into each sink up to the tape's present end; return where each stands."""
     results = []
@@ -150,10 +154,14 @@ def deliver(
         sink = open_sink(spec, reader.tape_id)
         try:
             view = View(reader, sink, settings or DeliverSettings())
-            while view.advance():
-                view.take_wishes()  # the past cannot be asked again: answers, where given, are on the tape
+
+            def tell(spec: str = spec, view: View = view, end: int = reader.end) -> None:
                 if on_progress:
-                    on_progress(Progress(spec, view.engine.offset, reader.end, view.engine.counts))
+                    on_progress(Progress(spec, view.engine.offset, end, view.engine.counts))
+
+            while view.advance(on_batch=tell):
+                view.take_wishes()  # the past cannot be asked again: answers, where given, are on the tape
+                tell()
             view.commit()
             results.append(Progress(spec, view.engine.offset, reader.end, view.engine.counts))
         finally:

@@ -83,7 +83,9 @@ class Course:
             self.context.history.mark(job or self.job, errand.key, slot)
             done += 1
             self.asked += 1
-            if done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
+            if self.context.show is not None:
+                self.context.show(self.job, done, total)
+            elif done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
                 self.context.say(draw_progress(self.job, done, total))
 
         self.failures += await errands.run(missing, keep)

@@ -18,7 +18,9 @@ class Context(msgspec.Struct, frozen=True):
     history: History
     """Where it marks how far it came, so that the next run goes on there."""
     say: Callable[[str], None]
-    """Tell the progress, one line at a time."""
+    """Tell what happens, one line at a time."""
+    show: Callable[[str, int, int], None] | None = None
+    """(what, how much of it is done, how much there is): shown where somebody looks on, else said now and then."""
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -42,8 +42,17 @@ def load_job(name: str) -> Job:
     return known[name]
 
 
+Say = Callable[[str], None]
+Show = Callable[[str, int, int], None]
+
+
 def run_job(
-    job: Job, settings: Settings, *, due_at: datetime | None = None, say: Callable[[str], None] = lambda line: None
+    job: Job,
+    settings: Settings,
+    *,
+    due_at: datetime | None = None,
+    say: Say = lambda line: None,
+    show: Show | None = None,
 ) -> Run:
     """Run a job and write down how it went; raises Busy when it is running already, else what the last try failed with.
 
@@ -56,7 +65,7 @@ def run_job(
         attempts_max = settings.jobs.get(job.name, JobSettings()).attempts
         for attempt in range(1, attempts_max + 1):
             try:
-                report = _try(job, settings, history, say)
+                report = _try(job, settings, history, (say, show))
             except Transient as error:
                 if attempt == attempts_max:
                     history.end(number, "failed", attempt, "{}", _tell(error))
@@ -73,10 +82,10 @@ def run_job(
         return history.list_runs(job.name, 1)[0]
 
 
-def _try(job: Job, settings: Settings, history: History, say: Callable[[str], None]) -> dict[str, int | str]:
+def _try(job: Job, settings: Settings, history: History, tell: tuple[Say, Show | None]) -> dict[str, int | str]:
     scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{job.name}-", dir=settings.ops.state))
     try:
-        return job.run(Context(settings, scratch, history, say))
+        return job.run(Context(settings, scratch, history, *tell))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

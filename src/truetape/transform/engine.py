@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ _MANIFESTS: dict[str, Any] = {}
 """Variables → the parsed project: parsing takes seconds, and the project does not change while we run."""
 
 
-def run_models(models: list[str], work: Path, variables: dict[str, Any]) -> dict[str, float]:
+OnProgress = Callable[[str, int, int], None]
+"""(what, how much of it is done, how much there is)."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
+
+
+def run_models(
+    models: list[str], work: Path, variables: dict[str, Any], on_progress: OnProgress = ignore_progress
+) -> dict[str, float]:
     """Run models with what they need and the tests on them in `work/models.duckdb`; give the seconds of each.
 
     Nothing is sent anywhere, nothing outside `work` is written, no profile of the user is read.
@@ -36,7 +47,12 @@ def run_models(models: list[str], work: Path, variables: dict[str, Any]) -> dict
                 raise BuildError(f"models: {_first_line(str(parsed.exception))}") from parsed.exception
             _MANIFESTS[key] = parsed.result
         select = ("--select", *(f"+{model}" for model in models))
-        answer = dbtRunner(manifest=_MANIFESTS[key]).invoke(
+
+        def hear(event: Any) -> None:
+            if event.info.name == "LogStartLine":
+                on_progress("models and tests", event.data.index - 1, event.data.total)
+
+        answer = dbtRunner(manifest=_MANIFESTS[key], callbacks=[hear]).invoke(
             [*arguments[:_FLAGS], "build", *arguments[_FLAGS:], *select]
         )
         # dbt keeps the file open until the process ends, and its door to it complains when there is none.

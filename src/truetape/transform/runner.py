@@ -16,7 +16,7 @@ from truetape import clock
 from truetape.errors import BuildError, ConfigError
 from truetape.transform import book, market
 from truetape.transform.batch import MarketPlan, Work, build_plan, find_market_models
-from truetape.transform.engine import run_models
+from truetape.transform.engine import OnProgress, ignore_progress, run_models
 from truetape.transform.gold import read_version, store_units
 from truetape.transform.market import MEMORY_DEFAULT, Desk
 from truetape.transform.sources import PROJECT
@@ -103,6 +103,7 @@ def build(
     full: bool = False,
     variables: Mapping[str, Any] | None = None,
     heard_at: datetime.datetime | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> BuildResult:
     """Build gold tables, all or the named ones, from what changed in the lake since they were built.
 
@@ -117,7 +118,7 @@ def build(
     wanted = _choose_models(models)
     settings = _check_variables(dict(variables or {}))
     with _lock_builds(root / "_build") as work:
-        results = _build_models(root, work, wanted, full, settings, heard_at)
+        results = _build_models(root, work, wanted, full, settings, heard_at, on_progress)
     return BuildResult(tuple(results), (clock.monotonic_ns() - started) / 1e9)
 
 
@@ -212,6 +213,7 @@ def _build_models(
     full: bool,
     variables: dict[str, Any],
     heard_at: datetime.datetime | None,
+    on_progress: OnProgress,
 ) -> list[ModelResult]:
     if full:
         (work / "parts.parquet").unlink(missing_ok=True)
@@ -219,17 +221,24 @@ def _build_models(
     code = _hash_project(variables)
     by_market = find_market_models(read_models())
     results = {model: ModelResult(model, 0, 0, 0.0) for model in models}
-    for result in _build_days(lake, work, [m for m in models if m not in by_market], state, code, variables):
+    by_day = [model for model in models if model not in by_market]
+    for result in _build_days(lake, work, by_day, state, code, variables, on_progress):
         results[result.name] = result
     _save_state(work / "state.json", state)
     markets = [m for m in models if m in by_market]
-    for result in _build_markets(lake, work, markets, state, code, variables, heard_at):
+    for result in _build_markets(lake, work, markets, state, code, variables, heard_at, on_progress):
         results[result.name] = result
     return [results[model] for model in models]
 
 
 def _build_days(
-    lake: Path, work: Path, models: list[str], state: _State, code: str, variables: dict[str, Any]
+    lake: Path,
+    work: Path,
+    models: list[str],
+    state: _State,
+    code: str,
+    variables: dict[str, Any],
+    on_progress: OnProgress,
 ) -> Iterator[ModelResult]:
     """Build the models whose units are venue-days."""
     kinds = {model: _find_kinds(model) for model in models}
@@ -249,7 +258,7 @@ def _build_days(
     # What looks back sees the rows of the days before; only the units' own rows are stored.
     seen = sorted({(venue, day - ago) for venue, day in units for ago in range(back + 1)})
     create_views(work / "models.duckdb", set().union(*(p.kinds for p in todo)), seen, indexes, state.starts, lake)
-    seconds = run_models([plan.model for plan in todo], work, variables)
+    seconds = run_models([plan.model for plan in todo], work, variables, on_progress)
     for plan in todo:
         rows, version = store_units(lake, plan.model, work / "models.duckdb", None if plan.is_new else units)
         names = {_name_unit(unit): value for unit, value in plan.prints.items()}
@@ -265,6 +274,7 @@ def _build_markets(
     code: str,
     variables: dict[str, Any],
     heard_at: datetime.datetime | None,
+    on_progress: OnProgress,
 ) -> Iterator[ModelResult]:
     """Build the models whose units are prediction markets."""
     if not models or not list_files(lake, "prediction_market"):
@@ -278,9 +288,10 @@ def _build_markets(
             plan = _plan_markets(lake, model, desk, state, code)
             old = state.models.get(model)
             built = {} if old is None or plan.is_new else dict(old.units)
-            rows, seconds = 0, 0.0
+            rows, seconds, count = 0, 0.0, 0
             for done in build_plan(plan, desk, work):
-                rows, seconds = rows + done.rows, seconds + done.seconds
+                rows, seconds, count = rows + done.rows, seconds + done.seconds, count + len(done.markets)
+                on_progress(f"markets of {model}", count, len(plan.todo))
                 built.update((_name_unit(market), plan.prints[market]) for market in done.markets)
                 state.models[model] = _ModelState(done.version, code, dict(built), _list_telling(variables))
                 _save_state(folder / "state.json", state)  # what is built stays built when a later batch fails

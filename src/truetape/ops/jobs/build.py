@@ -3,12 +3,14 @@
 from truetape.ops.job import Context, Job
 from truetape.ops.place import list_lakes
 from truetape.transform import build
+from truetape.transform.engine import ignore_progress
 
 
 def _run(context: Context) -> dict[str, int | str]:
+    show = context.show or ignore_progress
     rows, variables = 0, {"large_order_min": context.settings.build.large_order_min}
     for lake in list_lakes(context.settings):
-        for model in build(lake, variables=variables).models:
+        for model in build(lake, variables=variables, on_progress=show).models:
             context.say(f"{model.name}: {model.rows:,} rows")
             rows += model.rows
     return {"rows": rows}

@@ -1,6 +1,7 @@
 """Put foreign recordings on a tape: one format, one file; they go on the way live frames go."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -62,7 +63,7 @@ def read_recording(
 
 def _read_frames(read_line: ReadLine, origin: Origin, *, skip_bad: bool, ratio_max: int) -> Iterator[Frame]:
     last = Frame(0, 0, FrameKind.EVENT, origin.venue, origin.feed or "", origin.connection, b"")
-    for number, line in enumerate(read_lines(origin.path, ratio_max), 1):
+    for number, line in enumerate(read_lines(origin.path, ratio_max, origin.on_read), 1):
         try:
             frames = read_line(line)
         except (ValueError, ArithmeticError, msgspec.MsgspecError) as error:
@@ -89,24 +90,31 @@ def import_recording(  # noqa: PLR0913 - what an import can be told
     start_ns: int | None = None,
     skip_bad: bool = False,
     broken: Mapping[str, Broken] = MappingProxyType({}),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[tuple[Path, int]]:
     """Append recordings to a tape, with `opened` and `closed` events around what has none.
 
     `broken` tells by a file's name what is there of it already: it goes on from there.
 
-    Returns the frames that each file gave, without those events. Everything is durable on return.
+    Returns the frames that each file gave, without those events. Everything is durable on return. `on_progress` hears
+    how many bytes of the files have been read, and how many there are.
     """
     counts = []
-    for path in map(Path, paths):
+    files = [Path(path) for path in paths]
+    done, total = 0, sum(path.stat().st_size for path in files)
+    for path in files:
         # The offset makes the name unique on this tape, however often a file is imported.
         left = broken.get(path.name, Broken(f"import/{path.name}@{writer.next_offset}", 0, None))
         connection = left.connection
-        origin = Origin(path, venue, connection, feed=feed, feed_of=feed_of, start_ns=start_ns)
+        hear = partial(_tell_progress, on_progress, done, total)
+        origin = Origin(path, venue, connection, feed=feed, feed_of=feed_of, start_ns=start_ns, on_read=hear)
         frames = read_recording(format_name, origin, skip_bad=skip_bad)
         rest = islice(frames, left.frames, None)
         counts.append((path, _append_frames(rest, writer, path.name, left.last)))
         writer.flush()
         writer.sync()
+        done += path.stat().st_size
+        on_progress(done, total)
     return counts
 
 
@@ -120,6 +128,10 @@ def find_broken(format_name: str, frames: Iterable[Frame], connection: str) -> B
         count += event != "opened" or format_name in _TABLE_FORMATS
         last = None if event == "closed" else frame._replace(payload=b"", meta="")
     return Broken(connection, count, last)
+
+
+def _tell_progress(on_progress: Callable[[int, int], None], before: int, total: int, read: int) -> None:
+    on_progress(before + read, total)
 
 
 def _append_frames(frames: Iterator[Frame], writer: TapeWriter, name: str, last: Frame | None) -> int:

@@ -3,7 +3,7 @@
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,12 +18,21 @@ _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplemented
 """What reading raises of a file that is broken, encrypted or packed in a way that nobody knows."""
 
 
-def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]:
+OnRead = Callable[[int], None]
+"""Hears how many bytes of a file, as it lies on disk, have been read."""
+READ_EVERY_LINES = 4096
+
+
+def ignore_read(count: int) -> None:
+    """Do nothing."""
+
+
+def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX, on_read: OnRead = ignore_read) -> Iterator[bytes]:
     """Yield lines without their ends; `.gz` and `.zip` are unpacked, to at most `ratio_max` times their size."""
     size = number = 0
     try:
         bound = _find_bound(path, ratio_max)
-        with _open(path) as file:
+        with _open(path) as (file, raw):
             while line := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
                 size += len(line)
@@ -31,21 +40,26 @@ def read_lines(path: Path, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]
                     raise TapeError(f"{path} line {number} is longer than {LINE_BYTES_MAX} bytes")
                 if bound is not None and size > bound:
                     raise TapeError(f"{path} unpacks to more than {ratio_max} times its size: stopped at line {number}")
+                if number % READ_EVERY_LINES == 0:
+                    on_read(raw.tell())
                 yield line.rstrip(b"\r\n")
     except _UNREADABLE as error:
         raise TapeError(f"cannot read {path} after line {number}: {error}") from error
 
 
-def read_blocks(path: Path, block_bytes: int, ratio_max: int = UNPACK_RATIO_MAX) -> Iterator[bytes]:
+def read_blocks(
+    path: Path, block_bytes: int, ratio_max: int = UNPACK_RATIO_MAX, on_read: OnRead = ignore_read
+) -> Iterator[bytes]:
     """Yield whole lines with their ends, about so many bytes at once; bounds are those of `read_lines`."""
     size = held = 0
     rest: list[bytes] = []
     """A line that has not ended, in pieces."""
     try:
         bound = _find_bound(path, ratio_max)
-        with _open(path) as file:
+        with _open(path) as (file, raw):
             while chunk := file.read(block_bytes):
                 size += len(chunk)
+                on_read(raw.tell())
                 if bound is not None and size > bound:
                     raise TapeError(f"{path} unpacks to more than {ratio_max} times its size: stopped at byte {size}")
                 whole, end, tail = chunk.rpartition(b"\n")
@@ -70,18 +84,18 @@ def _find_bound(path: Path, ratio_max: int) -> int | None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """Open a file for its unpacked bytes; a zip must hold one file and nothing else."""
-    if path.suffix == ".gz":
-        with gzip.open(path, "rb") as unpacked:
-            yield unpacked
-    elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as packed:
-            inside = [one for one in packed.infolist() if not one.is_dir()]
-            if len(inside) != 1:
-                raise TapeError(f"{path} holds {len(inside)} files (allowed: one)")
-            with packed.open(inside[0]) as file:
-                yield file
-    else:
-        with path.open("rb") as file:
-            yield file
+def _open(path: Path) -> Iterator[tuple[IO[bytes] | gzip.GzipFile, IO[bytes]]]:
+    """Open a file for its unpacked bytes, and as it lies on disk; a zip must hold one file and nothing else."""
+    with path.open("rb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked, raw
+        elif path.suffix == ".zip":
+            with zipfile.ZipFile(raw) as packed:
+                inside = [one for one in packed.infolist() if not one.is_dir()]
+                if len(inside) != 1:
+                    raise TapeError(f"{path} holds {len(inside)} files (allowed: one)")
+                with packed.open(inside[0]) as file:
+                    yield file, raw
+        else:
+            yield raw, raw

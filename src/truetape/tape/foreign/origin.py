@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from truetape.tape.foreign.lines import OnRead, ignore_read
 from truetape.tape.frame import Frame, FrameKind
 
 
@@ -22,6 +23,8 @@ class Origin(msgspec.Struct, frozen=True):
     """Tells the feed of a URL, for recordings that have URLs."""
     start_ns: int | None = None
     """First receive time, for recordings without times."""
+    on_read: OnRead = ignore_read
+    """Hears how much of the file has been read."""
 
     def find_feed(self, url: str) -> str:
         """Return the feed that a URL belongs to; empty when nobody knows."""

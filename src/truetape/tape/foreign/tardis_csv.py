@@ -29,7 +29,7 @@ def read_dataset(origin: Origin, *, skip_bad: bool, ratio_max: int, block_bytes:
 
     A bad line raises one `TapeError` that names file and line; with `skip_bad` an EVENT frame says so, and it is left out.
     """
-    blocks = read_blocks(origin.path, block_bytes, ratio_max)
+    blocks = read_blocks(origin.path, block_bytes, ratio_max, origin.on_read)
     header, _, first = next(blocks, b"").partition(b"\n")
     header = header.removesuffix(b"\r") + b"\n"
     try:
