@@ -18,9 +18,10 @@ TITLES = {
     "memory": "Memory with a stalled sink",
     "sizes": "Sizes in the lake",
     "startup": "Start",
+    "markets": "Thousands of markets",
     "build_canonical": "Canonical dataset of prediction markets",
 }
-TIMED = ("ingest", "latency", "memory")
+TIMED = ("ingest", "latency", "memory", "markets")
 """Benchmarks that hold a load for so many seconds."""
 PACKAGES = ("truetape", "pyarrow", "msgspec", "numpy", "picows", "aiohttp", "deltalake", "duckdb")
 

@@ -175,7 +175,7 @@ def test_prediction_markets_are_not_listed_but_found() -> None:
         ("polymarket", VenueSettings(instruments=(), series=("15m",), assets=("BCT",)), "did you mean BTC?"),
         ("coinbase", VenueSettings(instruments=(), series=("15m",)), "venues.coinbase.series"),
         ("coinbase", VenueSettings(instruments=(), filters=MarketFilters(tags=("x",))), "has no prediction markets"),
-        ("kalshi", VenueSettings(instruments=(), filters=MarketFilters(volume_min=1)), "kalshi.filters: 'volume_min'"),
+        ("kalshi", VenueSettings(instruments=(), series=("daily",)), "venues.kalshi.series: 'daily'"),
     ],
 )
 def test_series_and_filters_that_a_venue_does_not_have_are_refused(

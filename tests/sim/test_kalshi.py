@@ -472,3 +472,19 @@ async def test_tickers_name_the_close_by_new_yorks_time(server: SimServer) -> No
         one = exchange.find("BTC", opens_s)
         again = exchange.read_ticker(one.ticker)
         assert again is not None and again.ticker == one.ticker
+
+
+async def test_markets_are_chosen_by_category_and_volume(server: SimServer) -> None:
+    """Each listing that the filters ask for is answered; what passes them is of that category, and traded enough."""
+    discovery = VENUE.discovery
+    assert discovery is not None
+    found: dict[str, float] = {}
+    for least in (0.0, 1.0, 10**9):
+        wanted = Wanted(categories=("Crypto",), volume_min=least)
+        for url in discovery.list_urls(wanted, int(START_S)):
+            body = await ask(server, url.removeprefix(f"{kalshi.REST_URL}/"))
+            versions, _ = discovery.read(url, json.dumps(body).encode())
+            found |= {one.slug: least for one in versions if discovery.is_wanted(wanted, one)}
+            assert not any(discovery.is_wanted(Wanted(categories=("Sports",)), one) for one in versions)
+    assert {slug.partition("15M")[0] for slug in found} == {"KXBTC", "KXETH", "KXSOL", "KXXRP"}
+    assert set(found.values()) == {0.0, 1.0}  # some had no trade yet, none a thousand million

@@ -61,6 +61,40 @@ def test_filters_become_listings() -> None:
     assert [query(url) for url in urls] == [{"tickers": "KXFED-27"}, {"event_ticker": "KXFED-27"}]
 
 
+def test_categories_and_volume_are_told_by_events() -> None:
+    nested = {"with_nested_markets": "true"}
+    for wanted in (Wanted(categories=("Crypto",)), Wanted(volume_min=10.0)):
+        urls = list_urls(wanted, NOW_S)
+        assert [query(url) for url in urls] == [nested | {"status": "open"}, nested | {"status": "unopened"}]
+        assert all(DISCOVERY.tells(url) for url in urls)
+    both = list_urls(Wanted(categories=("Crypto",), tags=("KXFED",), status="closed"), NOW_S)
+    assert [query(url)["series_ticker"] for url in both] == ["KXFED", "KXFED"]
+    assert {urlsplit(url).path for url in both} == {urlsplit(f"{REST_URL}/events").path}
+
+
+def test_an_event_gives_its_markets_their_category() -> None:
+    market = {
+        "ticker": "KXFED-27-T3", "event_ticker": "KXFED-27", "status": "active", "open_time": "2026-04-13T08:00:00Z",
+        "close_time": "2027-04-13T08:15:00Z", "volume_fp": "1250.50",
+    }  # fmt: skip
+    event = {"event_ticker": "KXFED-27", "series_ticker": "KXFED", "category": "Economics", "markets": [market]}
+    (version,), _ = read_versions(f"{REST_URL}/events", json.dumps({"events": [event], "cursor": ""}).encode())
+    assert (version.category, version.volume, version.tags) == ("Economics", 1250.5, ("KXFED",))
+    assert is_wanted(Wanted(categories=("Economics", "World"), volume_min=1250.5), version)
+    assert not is_wanted(Wanted(categories=("Crypto",)), version)
+    assert not is_wanted(Wanted(categories=("Economics",), volume_min=1251.0), version)
+    assert not is_wanted(Wanted(volume_min=1.0), read())  # nobody said how much was traded
+
+
+def test_thresholds_of_the_hour_are_a_series_without_a_window() -> None:
+    (url,) = list_urls(Wanted(series=("1h",), assets=("BTC",)), NOW_S)
+    assert query(url)["series_ticker"] == "KXBTCD"
+    version = read(ticker="KXBTCD-26APR1305-T79499.99", event_ticker="KXBTCD-26APR1305", floor_strike=79499.99)
+    assert (version.asset, version.series, version.opens_us) == ("BTC", "1h", None)
+    assert is_wanted(Wanted(series=("1h",)), version)
+    assert not is_wanted(Wanted(series=("15m",)), version)
+
+
 def test_markets_are_asked_for_by_ticker() -> None:
     assert ask_urls(["A"]) == (((f"{REST_URL}/markets/A",), ("A",)),)
     batches = ask_urls([f"T{number}" for number in range(60)])

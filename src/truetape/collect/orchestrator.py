@@ -21,7 +21,7 @@ from truetape.config import VenueSettings
 from truetape.errors import DecodeError, RateLimited, TruetapeError
 from truetape.events.instrument import Instrument
 from truetape.tape.frame import Source
-from truetape.venues._contract import Ask, Discovery, Followed, MarketVersion, Venue
+from truetape.venues._contract import Ask, Discovery, Followed, MarketVersion, Venue, Wanted
 
 ASKERS = 8
 """Questions under way at once."""
@@ -33,6 +33,8 @@ PAUSE_MAX_S = 10.0
 """The clock may step: nothing is awaited for longer at a stretch."""
 GATHER_S = 0.25
 """Answers that come together make one change of subscriptions."""
+GENERIC_LIST_S = 600.0
+"""Markets of the filters are listed at most this often, unless the settings want them sooner."""
 YEAR_S = 365 * 86_400.0
 PAGES_MAX = 200
 THINK_BYTES = 100_000
@@ -206,15 +208,22 @@ class Orchestrator:
     # -- listings -----------------------------------------------------------------------------------------
 
     async def _list_always(self) -> None:
+        pause_s = min(self._settings.listing_seconds or YEAR_S, self._discovery.list_s)
+        generic_us = 0
         while True:
-            for url in self._discovery.list_urls(self._wanted, _now_us() // SECOND_US):
+            now_us, wanted = _now_us(), self._wanted
+            if now_us < generic_us:
+                wanted = Wanted(wanted.series, wanted.assets)
+            elif pause_s < GENERIC_LIST_S:  # what follows no clock is listed in many pages, and is in no hurry
+                generic_us = now_us + int(min(self._settings.listing_seconds or YEAR_S, GENERIC_LIST_S) * SECOND_US)
+            for url in self._discovery.list_urls(wanted, now_us // SECOND_US):
                 await self._list(url)
             if self.roster.left_out:
                 self._note(
                     "markets_left_out", count=self.roster.left_out, markets_max=self._settings.filters.markets_max
                 )
                 self.roster.left_out = 0
-            await asyncio.sleep(min(self._settings.listing_seconds or YEAR_S, self._discovery.list_s))
+            await asyncio.sleep(pause_s)
 
     async def _list(self, first: str) -> None:
         """Read a listing; where it breaks off, the rest comes the next time."""

@@ -50,9 +50,14 @@ class Market(msgspec.Struct, gc=False):
     expiration_value: str = ""
     settlement_value_dollars: Size | None = None
     settlement_ts: str | None = None
+    volume_fp: Size | None = None
+    """Contracts traded so far."""
+    category: str = ""
+    """Told by the event that a market is listed in."""
 
 
 class _Event(msgspec.Struct, gc=False):
+    category: str | None = None
     markets: list[Market] | None = None
 
 
@@ -89,7 +94,11 @@ def read_markets(body: bytes) -> list[Market]:
     events = [read.event] if read.event else read.events
     if read.market is None and read.markets is None and events is None:
         raise msgspec.ValidationError("Object has none of market, markets, event, events - at `$`")
-    nested = [market for event in events or [] for market in event.markets or []]
+    nested = [
+        msgspec.structs.replace(market, category=event.category or "")
+        for event in events or []
+        for market in event.markets or []
+    ]
     listed = [read.market] if read.market else read.markets or []
     return list({market.ticker: market for market in [*nested, *listed]}.values())
 

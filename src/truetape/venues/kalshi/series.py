@@ -1,4 +1,5 @@
-"""Finding markets: windows of 15 minutes by their series, all else by ticker or series; questions by ticker."""
+"""Finding markets: windows of 15 minutes and thresholds of the hour by their series, all else by ticker, series, category
+or volume; questions by ticker."""
 
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode, urlsplit
@@ -8,7 +9,7 @@ from truetape.venues.kalshi.market import MARKET, Market, describe_result, find_
 from truetape.venues.kalshi.times import read_time
 
 REST_URL = "https://api.elections.kalshi.com/trade-api/v2"
-SERIES = ("15m",)
+SERIES = ("15m", "1h")
 ASSETS = ("BTC", "ETH", "SOL", "XRP")
 BATCH_MAX = 50
 AHEAD_S = 3600
@@ -25,8 +26,10 @@ _PHASES: dict[str, Phase] = {
     "closed": "closed", "determined": "proposed", "disputed": "disputed", "amended": "disputed",
 }  # fmt: skip
 """The venue's status → phase, where it is neither trading nor final."""
-_TICKERS = {f"KX{asset}15M": (asset, "15m") for asset in ASSETS}
-"""Series ticker → asset and series."""
+_TICKERS = {f"KX{asset}{ending}": (asset, name) for ending, name in (("15M", "15m"), ("D", "1h")) for asset in ASSETS}
+"""Series ticker → asset and series. Thresholds of an hour's end are `…D`, and so are those of a day's: no field parts them."""
+EVENTS_MAX = 200
+"""Events of a page."""
 
 
 def name_windows(wanted: Wanted, now_s: int) -> tuple[tuple[str, int, int], ...]:
@@ -44,9 +47,10 @@ def list_urls(wanted: Wanted, now_s: int) -> tuple[str, ...]:
     if tickers:
         urls += [_list_markets(tickers=",".join(part)) for part in _cut(tickers)]
         urls += [_list_markets(event_ticker=ticker) for ticker in wanted.slugs]
-    else:
-        statuses = _STATUSES[wanted.status]
-        urls += [_list_markets(series_ticker=tag, status=status) for tag in wanted.tags for status in statuses]
+    elif wanted.is_generic:  # only events tell the category, and no listing is by volume
+        list_some = _list_markets if wanted.tags and not wanted.categories else _list_events
+        chosen = [{"series_ticker": tag} for tag in wanted.tags] or [{}]
+        urls += [list_some(**one, status=status) for one in chosen for status in _STATUSES[wanted.status]]
     return tuple(urls)
 
 
@@ -59,6 +63,10 @@ def ask_urls(handles: Sequence[str]) -> tuple[tuple[tuple[str, ...], tuple[str, 
 
 def _list_markets(**query: str) -> str:
     return f"{REST_URL}/markets?{urlencode({'limit': 1000, **query})}"
+
+
+def _list_events(**query: str) -> str:
+    return f"{REST_URL}/events?{urlencode({'limit': EVENTS_MAX, 'with_nested_markets': 'true', **query})}"
 
 
 def _cut(tickers: Sequence[str]) -> list[tuple[str, ...]]:
@@ -83,7 +91,7 @@ def make_version(market: Market) -> MarketVersion:
         market.ticker,
         {one.venue_symbol.rpartition(":")[2]: one for one in list_outcomes(market)},
         _find_phase(market),
-        opens_us=read_time(market.open_time) if series else None,
+        opens_us=read_time(market.open_time) if series == "15m" else None,
         ends_us=read_time(market.close_time),
         payouts=dict(zip(("Yes", "No"), find_payouts(market) or (), strict=False)) if _is_final(market) else {},
         is_priced=bool(market.expiration_value) and market.floor_strike is not None,
@@ -91,6 +99,8 @@ def make_version(market: Market) -> MarketVersion:
         series=series,
         id=market.event_ticker,
         tags=(ticker,),
+        category=market.category,
+        volume=market.volume_fp,
     )
 
 
@@ -114,6 +124,8 @@ def is_wanted(wanted: Wanted, market: MarketVersion) -> bool:
             not wanted.ids or market.slug in wanted.ids,
             not wanted.slugs or market.slug in wanted.slugs or market.id in wanted.slugs,
             not wanted.tags or bool(set(wanted.tags) & set(market.tags)),
+            not wanted.categories or market.category in wanted.categories,
+            not wanted.volume_min or (market.volume or 0.0) >= wanted.volume_min,
             wanted.status == "all" or is_open is (wanted.status == "open"),
         )
     )
@@ -122,7 +134,7 @@ def is_wanted(wanted: Wanted, market: MarketVersion) -> bool:
 def tells(url: str) -> bool:
     """Tell whether the answer to a URL tells of markets."""
     path = urlsplit(url).path.removeprefix(urlsplit(REST_URL).path)
-    return path.startswith("/markets") and not path.endswith(("/orderbook", "/trades"))
+    return path.startswith(("/markets", "/events")) and not path.endswith(("/orderbook", "/trades"))
 
 
 DISCOVERY = Discovery(
@@ -136,5 +148,4 @@ DISCOVERY = Discovery(
     tells=tells,
     is_wanted=is_wanted,
     list_s=LIST_S,
-    filters=("ids", "slugs", "tags", "status"),
 )
