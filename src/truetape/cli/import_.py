@@ -27,7 +27,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
     FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json,
-    plain or rest (answers of HTTP requests); or files that a venue publishes: binance-bulk
+    tardis-normalized (lines of tardis-machine), plain or rest (answers of HTTP requests); or files that a venue publishes: binance-bulk
     (--feed is their market then, where no folder tells it: spot, usdm, coinm). Of these, what
     the lake has already is not taken again.
     """
@@ -39,7 +39,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
             raise click.UsageError(f"{format_name} goes with --feed, --config and --json only")
         _import_bulk(format_name, files, feed or "", config_path, as_json=as_json)
         return
-    if not venue and format_name != "tardis":
+    if not venue and format_name not in {"tardis", "tardis-normalized"}:
         raise click.UsageError("Missing option '--venue'.")
     place = find_tape(tape, config_path)
     with show_progress() as report:

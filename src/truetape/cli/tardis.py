@@ -85,6 +85,33 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument per option
     _show([one] if fetch_only else import_fetched(settings, [one], exchange, feed), as_json=as_json)
 
 
+@command.command("machine")
+@click.argument("exchange")
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--type", "types", multiple=True, required=True,
+              help="trade, book_change, quote, derivative_ticker, liquidation, option_summary, book_snapshot_25_1s; may be repeated.")  # fmt: skip
+@click.option("--from", "begin", type=_MOMENT, required=True, help="First minute, UTC.")
+@click.option("--to", "end", type=_MOMENT, required=True, help="The minute after the last one.")
+@click.option(
+    "--url", default="", help="The machine's sockets; default: venues.tardis.url, else http://127.0.0.1:8001."
+)
+@_fetch_only_option
+@config_option
+@json_option
+def machine(  # noqa: PLR0913, PLR0917 - one argument per option
+    exchange: str, symbols: tuple[str, ...], types: tuple[str, ...], begin: "datetime", end: "datetime",
+    url: str, fetch_only: bool, config_path: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Have a tardis-machine replay, and put what it says onto the tape."""
+    from truetape.flow.tardis import fetch_machine, import_fetched
+    from truetape.venues.tardis.machine import Option
+
+    settings = read_settings(config_path)
+    span = (f"{at:%Y-%m-%dT%H:%M}:00.000Z" for at in (begin, end))
+    one = fetch_machine(settings, Option(exchange, symbols, types, True, *span), url)
+    _show([one] if fetch_only else import_fetched(settings, [one]), as_json=as_json)
+
+
 def _show(done: "Sequence[Fetched]", *, as_json: bool) -> None:
     rows = [{"file": one.file, "status": one.status, "frames": one.frames} for one in done]
     print_rows(rows, as_json=as_json, title="files")

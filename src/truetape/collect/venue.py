@@ -186,6 +186,8 @@ class VenueCollector:
         return discovery is not None and plan.feed.market == discovery.market
 
     async def _list_all(self) -> list[Instrument]:
+        if self.venue.name_wanted is not None:
+            return self.venue.name_wanted(self._settings.instruments)
         listed: list[Instrument] = []
         for listing in choose_listings(self.venue, self._settings):
             async for page in self._list(listing):

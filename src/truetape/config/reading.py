@@ -15,6 +15,7 @@ from truetape.config.settings import ArchiveSettings, Settings, SnapshotSettings
 from truetape.errors import ConfigError
 
 _COINS_URL = "TRUETAPE_URL_COINGECKO"
+_HERE = "127.0.0.1"
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
 
 
@@ -177,7 +178,8 @@ def rewrite_url(url: str, override: str) -> str:
     """Send a venue's URL to another server, the venue's host becoming the first part of the path.
 
     `wss://stream.binance.com:9443/stream` with override `http://127.0.0.1:9000` becomes
-    `ws://127.0.0.1:9000/stream.binance.com/stream`, so that one server can stand for all hosts of a venue.
+    `ws://127.0.0.1:9000/stream.binance.com/stream`, so that one server can stand for all hosts of a venue. A server that
+    is expected on this machine has no such host: only where it is changes.
     """
     if not override:
         return url
@@ -186,7 +188,8 @@ def rewrite_url(url: str, override: str) -> str:
     secure = target.scheme == "https"
     scheme = ("wss" if secure else "ws") if is_socket else target.scheme
     query = f"?{parts.query}" if parts.query else ""
-    return f"{scheme}://{target.netloc}{target.path}/{parts.hostname}{parts.path}{query}"
+    host = "" if parts.hostname == _HERE else f"/{parts.hostname}"
+    return f"{scheme}://{target.netloc}{target.path}{host}{parts.path}{query}"
 
 
 def walk_settings(settings: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from truetape.decode.gaps import Ledger
 from truetape.decode.lifecycle import Lifecycle
 from truetape.decode.oblivion import Oblivion
 from truetape.decode.state import ConnectionState, StreamState, find_rule
+from truetape.decode.upstream import cut_streams
 from truetape.errors import DecodeError, TapeError
 from truetape.events.backfill import is_backfill
 from truetape.events.checkpoint import Checkpoint
@@ -472,6 +473,8 @@ class Engine:
             self._lifecycle.acknowledge()
         if self._rows.counters:
             self._lifecycle.count()
+        if self._rows.cuts:
+            cut_streams(self._rows, self._ledger, self._find_state, self._lifecycle.connections)
 
     def _find_state(self, index: int, at: tuple[int, int]) -> StreamState:
         states = self._continuity.states

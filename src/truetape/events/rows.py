@@ -108,6 +108,18 @@ class Ack(NamedTuple):
     offset: int
 
 
+class Cut(NamedTuple):
+    """A server that hands on others' streams lost some of them."""
+
+    connection: str
+    received_ns: int
+    offset: int
+    prefix: str
+    """The venue's names of those begin with it."""
+    names: tuple[str, ...]
+    """Only these; empty: all of them."""
+
+
 class Counter(NamedTuple):
     """A number that should step by one over all frames of a connection, and did not."""
 
@@ -162,6 +174,7 @@ class Rows:
         self.plain: dict[str, list[PlainRow]] = {}
         self.acks: list[Ack] = []
         self.counters: list[Counter] = []
+        self.cuts: list[Cut] = []
         self.numberings: dict[str, Numbering] = {}
         """Connection → how far its frames are numbered."""
         self.repeats: list[int] = []
@@ -303,6 +316,11 @@ class Scribe:
         elif not numbering.fill(number):
             self.rows.repeats.append(offset)
             self.rows.is_urgent = True
+
+    def cut(self, connection: str, received_ns: int, offset: int, prefix: str, names: tuple[str, ...] = ()) -> None:
+        """Say that streams of a connection were lost further up: those whose names begin so, or only some of them."""
+        self.rows.cuts.append(Cut(connection, received_ns, offset, prefix, names))
+        self.rows.is_urgent = True
 
     def claim(self, connection: str, what: str, topic: str) -> str:
         """Say which topic of a connection is to be something that can only be one; return the first that claimed it."""

@@ -10,9 +10,12 @@ from truetape.events.tardis import DATASETS
 from truetape.tape import open_writer
 from truetape.tape.foreign import Broken, import_recording
 from truetape.venues import load_venue
+from truetape.venues.tardis.machine import MACHINE
 
 TARDIS = "tardis"
 """The format, and the venue, of the vendor's datasets."""
+NORMALIZED = "tardis-normalized"
+"""The format of what its machine says; of the same venue."""
 
 
 def import_files(  # noqa: PLR0913 - what an import can be told
@@ -35,9 +38,11 @@ def import_files(  # noqa: PLR0913 - what an import can be told
     `start` (ISO 8601, UTC unless it says otherwise) is the first receive time of recordings without times.
     Raises ConfigError on an unknown venue or feed, TapeError on a line that is not of the format.
     """
-    if format_name == TARDIS and venue not in {"", TARDIS}:
+    is_vendor = format_name in {TARDIS, NORMALIZED}
+    if is_vendor and venue not in {"", TARDIS}:
         raise ConfigError(f"--venue {venue!r}: the lines of these files name their exchange (leave it out)")
-    known = load_venue(TARDIS if format_name == TARDIS else venue)
+    known = load_venue(TARDIS if is_vendor else venue)
+    feed = MACHINE if format_name == NORMALIZED else feed
     feeds = [*DATASETS] if format_name == TARDIS else [f.name for f in known.feeds]
     if feed is not None and feed not in feeds:
         raise ConfigError(f"--feed {feed!r} is not one of {known.name}'s (allowed: {', '.join(feeds)})")

@@ -6,6 +6,7 @@ Files keep their names, parts of files wait for the next run, and an import that
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -20,15 +21,18 @@ from truetape.collect.http import HttpOptions
 from truetape.collect.key import Key
 from truetape.collect.recording import Filter as Filter
 from truetape.collect.recording import Span, fetch_recording
-from truetape.config import Settings, load_keys, name_key
+from truetape.collect.replay import fetch_replay
+from truetape.collect.socket import SocketOptions
+from truetape.config import Settings, VenueSettings, load_keys, name_key, rewrite_url
 from truetape.errors import ConfigError, TruetapeError
-from truetape.flow.foreign import TARDIS, import_files
+from truetape.flow.foreign import NORMALIZED, TARDIS, import_files
 from truetape.flow.history import deliver_all
 from truetape.lake import Lake
 from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
 from truetape.venues import load_venue
 from truetape.venues.tardis.exchange import name_venue
+from truetape.venues.tardis.machine import REPLAY_URL, Option, write_options
 from truetape.venues.tardis.relay import make_credentials
 
 KEY = "API"
@@ -146,6 +150,28 @@ def fetch_raw(
         raise ConfigError(str(error)) from error
 
 
+def fetch_machine(
+    settings: Settings,
+    option: Option,
+    url: str = "",
+    options: SocketOptions | None = None,
+) -> Fetched:
+    """Fetch a replay of tardis-machine into a file in the folder of the settings.
+
+    `url` is the machine's, `http://host:port` of its sockets; empty: that of the settings, else the usual one here.
+    """
+    folder = Path(settings.tardis.folder) / "machine"
+    mark = sha256(write_options([option]).encode()).hexdigest()[:12]
+    path = folder / f"{option.exchange}_{option.from_}_{mark}.ndjson.gz".replace(":", "-")
+    if path.exists():
+        return Fetched(path.name, "there", path)
+    folder.mkdir(parents=True, exist_ok=True)
+    base = url or settings.venues.get(TARDIS, VenueSettings(())).url
+    address = rewrite_url(f"{REPLAY_URL}?options={write_options([option])}", base)
+    _run(lambda: fetch_replay(address, path, options))
+    return Fetched(path.name, "fetched", path)
+
+
 def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     async def run() -> Result:
         try:
@@ -178,10 +204,11 @@ def import_fetched(
 ) -> list[Fetched]:
     """Import what was fetched and is not on the tape; what was imported in part is imported to its end.
 
-    `exchange` is that of raw recordings; empty: the files are CSV. Raises TapeLocked when a recorder holds the tape.
+    `exchange` is that of raw recordings; empty: the files are CSV, or a machine's lines. Raises TapeLocked when a recorder holds the tape.
     """
     lake = deliver_all(settings) if has_tape(settings.tape) else None
     form, venue = ("tardis-raw", name_venue(exchange)) if exchange else (TARDIS, TARDIS)
+    form = NORMALIZED if any(".ndjson" in one.file for one in fetched) else form
     done = []
     for one in fetched:
         left = _look_up(settings, lake, form, one.file) if lake is not None and one.path is not None else None

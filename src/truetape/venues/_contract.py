@@ -491,6 +491,8 @@ class Venue(msgspec.Struct, frozen=True):
     """Markets taken when the configuration names none; empty: all. For venues that serve one market twice."""
     credentials: Credentials | None = None
     """Who we are, for feeds, polls and hosts that want to know."""
+    name_wanted: Callable[[Sequence[str]], list[Instrument]] | None = None
+    """Names of the settings → instruments, for venues that list nothing and take each at its word."""
     name_url: Callable[[Feed, Sequence[str]], str] | None = None
     """(feed, topics) → the address that subscribes them, where no message does."""
     polls: tuple[Poll, ...] = ()

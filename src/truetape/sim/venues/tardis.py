@@ -1,4 +1,4 @@
-"""Fake Tardis: a relay of its tables under `/relay.test/tardis/…`, its raw recordings, and its CSV files.
+"""Fake Tardis: a relay of its tables under `/relay.test/tardis/…`, its raw recordings, its CSV files, tardis-machine.
 
 The relay wants `RELAY_KEY`, the vendor `API_KEY`; CSV files of a month's first day are free, as there.
 """
@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.protocol import FakeVenue, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.venues import _tardis_machine
 from truetape.sim.venues._tardis_rows import MARKETS, TICK_US, has_type, list_rows, price_tick
 from truetape.sim.world import World
 
@@ -167,16 +168,11 @@ def _write_trade(symbol: str, tick: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.0012345Z {frame}\n"
 
 
-def connect(query: Query) -> Line | Reply | None:
-    """Have nothing to connect to."""
-    return None
-
-
 FAKE = FakeVenue(
     name="tardis",
-    hosts=(RELAY_HOST, API_HOST, DATASETS_HOST),
+    hosts=(RELAY_HOST, API_HOST, DATASETS_HOST, _tardis_machine.STREAM, _tardis_machine.REPLAY),
     specs=(),
-    connect=connect,
+    connect=_tardis_machine.connect,
     respond=respond,
     make_desk=NoDesk,
     quotas={name: Quota(PER_MINUTE) for name in ("relay", "files", "api")},

@@ -21,6 +21,7 @@ _LINE_FORMATS: dict[str, StartReading] = {
     "cryptofeed": cryptofeed.start_reading,
     "tardis-raw": tardis.start_reading,
     "tardis-json": tardis.start_reading_json,
+    "tardis-normalized": tardis.start_reading_normalized,
     "plain": plain.start_reading,
     "rest": rest.start_reading,
 }

@@ -49,6 +49,23 @@ def start_reading_json(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> 
     return read_line
 
 
+class _Normalized(msgspec.Struct, rename="camel"):
+    local_timestamp: str
+
+
+_decode_normalized = msgspec.json.Decoder(_Normalized).decode
+
+
+def start_reading_normalized(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadLine:
+    """Read lines of tardis-machine's `replay-normalized`, disconnects among them."""
+
+    def read_line(line: bytes) -> tuple[Frame, ...]:
+        at = read_time(_decode_normalized(line).local_timestamp)
+        return (Frame(at, 0, FrameKind.TEXT, origin.venue, origin.feed or "", origin.connection, line),)
+
+    return read_line
+
+
 def read_time(text: str) -> int:
     """Return nanoseconds of an ISO time in UTC, exact to its last digit."""
     seconds, _, fraction = text.removesuffix("Z").partition(".")

@@ -1,7 +1,8 @@
 """Tardis: a vendor's recordings of many exchanges, as CSV files, over its HTTP API, or through a relay of its tables.
 
 Rows are of the exchange that the lines name, called as its own venue here calls them, so they meet its live rows in one
-table; an exchange that has no venue here stays this one's, its instruments named `<symbol>@<exchange>`.
+table; an exchange that has no venue here stays this one's, its instruments named `<symbol>@<exchange>`. tardis-machine
+can be recorded live; `venues.tardis.url` says where it is.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from truetape.events.instrument import Instrument
 from truetape.events.relay import is_address
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Credentials, Feed, OnMessage, Rest, Venue
+from truetape.venues.tardis import machine
 
 NAME = "tardis"
 HOSTS = ("api.tardis.dev", "datasets.tardis.dev")
@@ -21,6 +23,8 @@ class _Decoder:
         self._scribe = scribe
 
     def open(self, feed: str, connection: str) -> OnMessage:
+        if feed == machine.MACHINE:
+            return machine.make_handler(self._scribe, connection)
         # Settings read venues, too, and need no tables.
         from truetape.venues.tardis.table import make_handler
 
@@ -40,16 +44,15 @@ def sign(values: Mapping[str, str], method: str, url: str, body: bytes, now_ms: 
 
 
 def name_instrument(market: str, venue_symbol: str) -> Instrument:
-    """Name an instrument of an exchange that has no venue here; its market is the exchange."""
+    """Name an instrument of an exchange that has no venue here, its market is the exchange; or one of the machine."""
+    if market == machine.MACHINE:
+        return machine.name_instrument(venue_symbol)
     return Instrument(NAME, market, venue_symbol, f"{venue_symbol}@{market}", "unknown")
 
 
-def _list_topics(feed: Feed, channel: str, instrument: Instrument) -> tuple[str, ...]:
-    return ()
-
-
 def _subscribe(feed: Feed, topics: object, request: int) -> bytes:
-    raise DecodeError("nothing can be subscribed at this venue")
+    """Return nothing to send: the address names the streams."""
+    return b""
 
 
 def _read_listing(url: str, body: bytes) -> list[Instrument]:
@@ -59,7 +62,7 @@ def _read_listing(url: str, body: bytes) -> list[Instrument]:
 VENUE = Venue(
     name=NAME,
     title="Tardis",
-    feeds=(),
+    feeds=(machine.FEED,),
     rest=Rest(ban_statuses=(429,)),
     listings=(),
     # Exchanges number trades in ways of their own: repeats are known by recent ids.
@@ -67,8 +70,10 @@ VENUE = Venue(
     make_decoder=_Decoder,
     read_listing=_read_listing,
     name_instrument=name_instrument,
-    list_topics=_list_topics,
+    list_topics=machine.list_topics,
     subscribe=_subscribe,
     unsubscribe=_subscribe,
+    name_wanted=machine.name_wanted,
+    name_url=machine.name_url,
     credentials=Credentials(("API",), "https://tardis.dev", sign, HOSTS),
 )
