@@ -46,7 +46,11 @@ class Side(msgspec.Struct):
 
     def replace(self, levels: Levels) -> None:
         """Forget everything and take these levels."""
-        self.sizes = {float(level[0]): level for level in levels if float(level[1]) != 0.0}
+        prices, sizes = zip(*levels, strict=True) if levels else ((), ())
+        if all(map(float, sizes)):
+            self.sizes = dict(zip(map(float, prices), levels, strict=True))
+        else:
+            self.sizes = {float(level[0]): level for level in levels if float(level[1]) != 0.0}
         self.prices = sorted(self.sizes)
 
 

@@ -149,7 +149,7 @@ class Engine:
                 pack_books(self._rows)
                 self._continuity.forget_books()
             self._take_known(stretch, handlers, begin, stop)
-            if self._rows.runs:
+            if self._rows.runs or (self._sorters and self._rows.books):  # runs of a book want what came before judged
                 self._settle()
             begin = stop
 

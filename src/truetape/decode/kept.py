@@ -248,7 +248,7 @@ class TextBook:
         # hot: bench/decode.py
         bids, asks, depth = self.bids, self.asks, self._depth
         proven, add_up = self._proof.depth, self._proof.add_up
-        bid_words, ask_words = bids.words, asks.words
+        bid_words, ask_words, bid_keys, ask_keys = bids.words, asks.words, bids.keys, asks.keys
         cuts, apply_bids, apply_asks = changes.cuts, bids.apply, asks.apply
         for number, frame in enumerate(frames):
             begin, middle, end, check = cuts[frame]
@@ -259,13 +259,11 @@ class TextBook:
             if depth:
                 bids.cut(depth)
                 asks.cut(depth)
-            if add_up(bid_words[:proven], ask_words[:proven]) != check or _is_crossed(bids.keys, asks.keys):
+            if add_up(bid_words[:proven], ask_words[:proven]) != check:
+                return number
+            if bid_keys and ask_keys and -bid_keys[0] >= ask_keys[0]:
                 return number
         return len(frames)
-
-
-def _is_crossed(bids: list[float], asks: list[float]) -> bool:
-    return bool(bids and asks and -bids[0] >= asks[0])
 
 
 class TextChanges:

@@ -67,7 +67,9 @@ def _count_levels(skeleton: bytes, sides: int, fields: int) -> Integers:
         raise DecodeError("levels have line breaks")
     # `[]` and its break are 3; a level of two fields adds 8, but the first one 7.
     counts: Integers = np.diff(ends, prepend=-1) // (3 * fields + 2)
-    if skeleton != b"\n".join(_spell_skeleton(count, fields) for count in counts.tolist()):
+    listed = counts.tolist()
+    spelled = {count: _spell_skeleton(count, fields) for count in set(listed)}
+    if skeleton != b"\n".join(map(spelled.__getitem__, listed)):
         raise DecodeError("levels are not pairs of texts of digits")
     return counts
 

@@ -99,16 +99,22 @@ def _on_trades(link: Link, channel: str, name: str) -> OnMessage:
     return on_trades
 
 
+_CHECKSUM, _DIGITS = b'"checksum":', frozenset([b"-", *(b"%d" % digit for digit in range(1, 10))])
+"""What stands before a checksum, and what one that is not zero begins with."""
+
+
 def _on_book(link: Link, channel: str, name: str) -> OnMessage:
     """Levels stay text while frames carry a checksum other than zero; in 2026 all of them are zero."""
     link.claim_book(name, channel)
     index, unit, connection = link.index("book_change", name), find_unit(link.find(name)), link.connection
     link.add_books(channel, name, index, unit)
     append, decode, decode_text = link.scribe.books.append, _BOOK.decode, _TEXT_BOOK.decode
-    is_text = False
+    is_text: bool | None = None
 
     def on_book(payload: bytes, received_ns: int, offset: int) -> bool:
         nonlocal is_text
+        if is_text is None:  # a guess that spares a long picture to be read twice; what is read has the last word
+            is_text = payload[payload.rfind(_CHECKSUM) + len(_CHECKSUM) :][:1] in _DIGITS
         book: _Book | _TextBook = decode_text(payload) if is_text else decode(payload)
         for d in book.data:
             if (d.checksum != 0) is not is_text:
