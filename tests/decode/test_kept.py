@@ -1,6 +1,5 @@
 """Books kept by the run: after any changes the same levels as level by level, and the same frame found that breaks them."""
 
-from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truetape.decode.book import Book
-from truetape.decode.kept import Keeper, NumberBook, TextBook, TextChanges
+from truetape.decode.kept import LEVELS_MIN, Keeper, NumberBook, TextBook, TextChanges
 from truetape.decode.state import StreamState
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.run import BookRun, TextRun
@@ -54,7 +53,7 @@ def count_whole(book: Book, frames: list) -> int:
 
 
 @given(PICTURE, PICTURE, FRAMES, st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 def test_numbers_are_as_level_by_level(bids: list, asks: list, frames: list, is_apart: bool) -> None:
     if is_apart:
         frames = [([x for x in bids if x[0] <= 30], [x for x in asks if x[0] > 30]) for bids, asks in frames]
@@ -68,7 +67,7 @@ def test_numbers_are_as_level_by_level(bids: list, asks: list, frames: list, is_
 
 
 @given(PICTURE, PICTURE, FRAMES, st.sampled_from([0, 2, 5]), st.integers(0, 200))
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 def test_text_is_as_level_by_level(bids: list, asks: list, frames: list, depth: int, spoilt: int) -> None:
     text_frames = [[[write(level) for level in side] for side in frame] for frame in frames]
     picture = [[write(level) for level in side] for side in (bids, asks)]
@@ -92,19 +91,38 @@ def test_text_is_as_level_by_level(bids: list, asks: list, frames: list, depth: 
     assert book == other
 
 
+MANY = [(1 + i / 1000, 1.0) for i in range(1, LEVELS_MIN + 1)]
+
+
 def test_a_keeper_reads_a_book_once_and_puts_it_back() -> None:
     book = make_book([(1.0, 1.0)], [(40.0, 1.0)])
     state = StreamState(Continuity("book_change", "none"), book=book)
     keeper = Keeper([STREAM], lambda stream: INSTRUMENT)
-    run = make_run([([(2.0, 1.0)], []), ([(2.0, 0.0), (3.0, 5.0)], [])])
-    for begin, end in pairwise(range(3)):
-        part = run.pick(slice(begin, end))
-        assert keeper.apply(state, 0, part, lambda part=part: (part.side_counts, part.flat), [0]) == 1
+    run = make_run([(MANY, []), ([(2.0, 0.0), (3.0, 5.0)], []), ([], [(2.5, 1.0)])])
+    for begin, whole in ((0, 1), (1, 1), (2, 0)):
+        part = run.pick(slice(begin, begin + 1))
+        assert keeper.apply(state, 0, part, lambda part=part: (part.side_counts, part.flat), [0]) == whole
     assert book.bids.prices == [1.0]
     keeper.put_back(0, state)
-    assert (book.bids.prices, book.list_bids(1)) == ([1.0, 3.0], [(3.0, 5.0)])
+    assert (len(book.bids.prices), book.list_bids(1)) == (LEVELS_MIN + 2, [(3.0, 5.0)])
     text = TextRun(run, [("2", "1"), ("2", "0"), ("3", "5")], ["2:1", "", "3:5"], [1, 2])
     assert keeper.apply(state, 0, text, lambda: (run.side_counts, run.flat), [0]) == 0  # numbers are no digits
+
+
+def test_few_levels_are_changed_one_by_one_until_many_come() -> None:
+    book = make_book([(1.0, 1.0)], [(40.0, 1.0)])
+    state = StreamState(Continuity("book_change", "none"), book=book)
+    keeper = Keeper([STREAM], lambda stream: INSTRUMENT)
+    few = make_run([([(2.0, 1.0)], []), ([(3.0, 1.0)], [(3.0, 1.0)]), ([(4.0, 1.0)], [])])
+    assert keeper.apply(state, 0, few, lambda: (few.side_counts, few.flat), [0, 1, 2]) == 1
+    assert book.bids.prices == [1.0, 2.0, 3.0]  # with the frame that crosses it, which is taken again
+    book.apply([], [(3.0, 0.0)])
+    assert keeper.apply(state, 0, few, lambda: (few.side_counts[:2], few.flat[:2]), [0]) == 1
+    many = make_run([(MANY, [])])
+    assert keeper.apply(state, 0, many, lambda: (many.side_counts, many.flat), [0]) == 1
+    assert book.bids.prices == [1.0, 2.0, 3.0]
+    keeper.put_back(0, state)
+    assert len(book.bids.prices) == LEVELS_MIN + 3 - (2.0 in dict(MANY))
 
 
 def test_a_keeper_forgets_what_is_no_more() -> None:
@@ -116,9 +134,10 @@ def test_a_keeper_forgets_what_is_no_more() -> None:
     assert keeper.apply(state, 0, run, lambda: (run.side_counts, run.flat), [0]) == 0
     keeper.put_back(0, state)
     state.book = Book(depth_max=3)
-    assert keeper.apply(state, 0, run, lambda: (run.side_counts, run.flat), [0]) == 0
+    many = make_run([(MANY, [])])
+    assert keeper.apply(state, 0, many, lambda: (many.side_counts, many.flat), [0]) == 1
     keeper.put_back_all([None, state])
-    assert not state.book.has_levels
+    assert state.book.list_bids(9) == MANY[:-4:-1]  # cut as it goes, level by level
 
 
 def test_what_is_learned_of_an_instrument_is_taken_for_the_next_proof() -> None:

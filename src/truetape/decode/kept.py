@@ -19,6 +19,9 @@ from truetape.events.run import BookRun, Floats, Integers, TextRun
 from truetape.venues import load_venue
 from truetape.venues._contract import Proof
 
+LEVELS_MIN = 512
+"""So many levels of one book are worth being changed at one blow."""
+
 
 class NumberSide(NamedTuple):
     """One side, prices ascending."""
@@ -280,6 +283,18 @@ class TextChanges:
         self.words = run.words
 
 
+def _apply_singly(book: Book, side_counts: Integers, flat: Floats) -> int:
+    """Take few changes; return how many frames come before one that leaves the book crossed. That one is applied, too."""
+    # hot: bench/decode.py
+    levels = list(zip(flat[0::2].tolist(), flat[1::2].tolist(), strict=True))
+    edges = [0, *np.cumsum(side_counts).tolist()]
+    for number, (begin, middle, end) in enumerate(zip(edges[0:-1:2], edges[1::2], edges[2::2], strict=True)):
+        book.apply(levels[begin:middle], levels[middle:end])
+        if book.is_crossed:
+            return number
+    return len(side_counts) // 2
+
+
 FindInstrument = Callable[[Stream], Instrument]
 
 
@@ -309,17 +324,26 @@ class Keeper:
         # hot: bench/decode.py
         if isinstance(run, TextRun):
             text = self._find_text(state, index)
+            if text is None:
+                return 0
             if self._changes is None or self._changes.levels is not run.levels:
                 self._changes = TextChanges(run)
-            return text.apply(self._changes, frames) if text else 0
-        book = self._find_numbers(state, index)
-        return book.apply(*pick_levels()) if book else 0
+            return text.apply(self._changes, frames)
+        side_counts, flat = pick_levels()
+        numbers = self._find_numbers(state, index, len(flat) // 2)
+        if numbers is not None:
+            return numbers.apply(side_counts, flat)
+        if state.book is None or state.book.is_text:
+            return 0
+        return _apply_singly(state.book, side_counts, flat)
 
-    def _find_numbers(self, state: StreamState, index: int) -> NumberBook | None:
+    def _find_numbers(self, state: StreamState, index: int, levels: int) -> NumberBook | None:
         book, kept = state.book, self._kept.get(index)
         if kept is not None and kept[0] is book:
-            return kept[1] if isinstance(kept[1], NumberBook) else None
-        if book is None or book.is_text or book.depth_max:
+            if isinstance(kept[1], NumberBook):
+                return kept[1]
+            self.put_back(index, state)
+        if book is None or book.is_text or book.depth_max or levels < LEVELS_MIN:
             return None
         made = NumberBook(book)
         self._kept[index] = book, made

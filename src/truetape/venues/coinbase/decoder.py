@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from truetape.errors import DecodeError
 from truetape.events.number import Id, Size
 from truetape.events.rows import Response, Scribe
-from truetape.venues._contract import OnMessage
+from truetape.venues._contract import Handler, OnMessage
 from truetape.venues.coinbase import advanced, exchange
 from truetape.venues.coinbase.desk import TAKER, Desk
 from truetape.venues.coinbase.products import read_listing
@@ -94,7 +94,7 @@ class CoinbaseDecoder:
         self._scribe = scribe
         self._desks: WeakSet[Desk] = WeakSet()
 
-    def open(self, feed: str, connection: str) -> OnMessage:
+    def open(self, feed: str, connection: str) -> Handler:
         """Return the handler for one connection's messages."""
         desk = Desk(self._scribe, feed, connection)
         self._desks.add(desk)
@@ -110,7 +110,7 @@ class CoinbaseDecoder:
                 handler = _find_handler(handlers, payload)
             return handler(payload, received_ns, offset)
 
-        return on_message
+        return Handler(on_message, desk.lanes.listed, desk.lanes.sort)
 
     def respond(self, response: Response) -> bool:
         """Decode a REST answer."""
