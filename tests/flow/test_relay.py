@@ -13,7 +13,8 @@ from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
 from truetape.config import Settings, name_key, parse_settings
 from truetape.errors import ConfigError, VenueUnreachable
-from truetape.flow import deliver, record, verify
+from truetape.flow import LiveStatus, deliver, verify
+from truetape.flow.live import Recording
 from truetape.flow.loss import Subject
 from truetape.flow.relay import backfill_from_relay, find_stretches
 from truetape.lake import Lake, lake_hash
@@ -107,14 +108,23 @@ async def test_options_bring_tickers_and_greeks(tmp_path: Path) -> None:
     assert (row["symbol"], row["venue_symbol"], row["delta"]) == ("BTC-USD-260926-80000-C", "BTC-26SEP26-80000-C", 0.31)
 
 
+async def record_some(settings: Settings) -> None:
+    """Record until some live trades are decoded, however long a busy machine takes to subscribe."""
+    stop = asyncio.Event()
+
+    def look(status: LiveStatus) -> None:
+        if status.view is not None and status.view.counts.get("rows.trade", 0) > 20:
+            stop.set()
+
+    async with asyncio.timeout(60):
+        await Recording(settings, look, lambda cycle: None).run(stop)
+    deliver(settings.tape, settings.sinks, settings.deliver)
+
+
 async def test_what_was_recorded_live_is_not_stored_again(tmp_path: Path) -> None:
     async with SimServer(venues=VENUES, feed=Synthetic(seed=3, rate=40)) as server:
         settings = make(tmp_path, server)
-        for _ in range(10):  # a busy machine may take a while until it subscribes
-            await record(settings, lambda status: None, duration_s=2.0)
-            deliver(settings.tape, settings.sinks, settings.deliver)
-            if "trade" in Lake(tmp_path / "lake").versions():
-                break
+        await record_some(settings)
         before = len(read(tmp_path, "trade"))
         market = server.market("binance", "spot", "BTCUSDT")
         begin = datetime.fromtimestamp(market.trades()[0].at_us / 1e6, UTC) - timedelta(seconds=1)
@@ -186,7 +196,8 @@ async def test_one_moment_larger_than_a_page_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_is_killed_goes_on_where_it_ended(tmp_path: Path) -> None:
-    async with SimServer(venues=VENUES) as server:
+    # One answer hangs, so that there is time to kill who waits for it.
+    async with SimServer(venues=VENUES, faults="after 12 tardis slow 50s for 1 request of */quotes") as server:
         settings = make(tmp_path, server, 20)
         (tmp_path / "truetape.yaml").write_text(
             YAML.format(folder=tmp_path, url=server.url, limit=20, times="us").replace("6000", "600")
