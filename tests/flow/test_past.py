@@ -59,3 +59,22 @@ async def test_open_interest_of_the_past_comes_once(tmp_path: Path) -> None:
         ("okx", "BTC-USDT-PERP"): (True, True),
     }  # fmt: skip
     assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
+
+
+async def test_candles_of_the_past_come_once(tmp_path: Path) -> None:
+    async with SimServer(venues=["coinbase"], feed=Synthetic(seed=3, rate=2.0)) as server:
+        settings = make_settings(tmp_path, server.url, "coinbase")
+        for market, symbol in (("spot", "BTC-USD"), ("exchange", "ETH-USD")):
+            feed = "advanced" if market == "spot" else "exchange"
+            made = server.market("coinbase", feed, symbol)
+            end = datetime.fromtimestamp(made.now_us // 60_000_000 * 60 - 60, UTC)
+            wanted, span = Subject("coinbase", market, symbol, "", "candle", "1m"), (end - timedelta(minutes=15), end)
+            rows = await asyncio.to_thread(backfill, settings, wanted, *span)
+            bars = list(made.bars(60_000_000, *(int(at.timestamp()) * 10**6 for at in span)))
+            assert rows == len(bars) + 1 > 10  # the end is within
+        assert await asyncio.to_thread(backfill, settings, wanted, *span) == 0
+    rows = ask(tmp_path, "select symbol, open_at, is_closed from candle where low > least(open, close) or high < greatest(open, close)")  # fmt: skip
+    assert rows == []
+    assert ask(tmp_path, "select count(*) as n from candle where is_closed") == ask(
+        tmp_path, "select count(*) as n from candle"
+    )

@@ -180,3 +180,14 @@ def test_krakens_past_decodes_where_a_listing_names_the_pair() -> None:
     assert venue.make_decoder(scribe).respond(response)
     (row,) = rows.trades
     assert row[1:] == (1_688_669_597_827_737, 10**18, 7, 61, None, "buy", 30243.4, 0.5, None, None)
+
+
+@pytest.mark.parametrize(("market", "body"), [("spot", b'{"candles":[]}'), ("exchange", b"[]")])
+def test_coinbase_asks_for_candles_stretch_by_stretch(market: str, body: bytes) -> None:
+    one, wanted = find("coinbase", "candle", market), stretch("coinbase")
+    pages = [one.begin(wanted)]
+    while following := one.follow(wanted, pages[-1], body):
+        pages.append(following)
+    assert len(pages) == 3  # 601 bars, 300 a page, whether or not there are any
+    assert len({query(page)["start"] for page in pages}) == 3
+    assert {query(page)["granularity"] for page in pages} == {"ONE_MINUTE" if market == "spot" else "60"}

@@ -9,11 +9,13 @@ import msgspec
 from msgspec.json import Decoder
 
 from truetape.errors import DecodeError
-from truetape.events.number import Id, Size
+from truetape.events.number import Id, Seconds, Size
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Handler, OnMessage
+from truetape.venues._paging import read_query
 from truetape.venues.coinbase import advanced, exchange
 from truetape.venues.coinbase.desk import TAKER, Desk
+from truetape.venues.coinbase.history import find_length, name_interval
 from truetape.venues.coinbase.products import read_listing
 from truetape.venues.coinbase.times import read_time
 
@@ -56,6 +58,25 @@ class _Told(msgspec.Struct):
 
 _BROKERAGE = "/api/v3/brokerage/market/products/"
 
+_BarRow = tuple[Seconds, Size, Size, Size, Size, Size]
+"""The Exchange's bar: start in seconds, low, high, open, close, volume."""
+
+
+class _Bar(msgspec.Struct, gc=False):
+    start: Seconds
+    low: Size
+    high: Size
+    open: Size
+    close: Size
+    volume: Size
+
+
+class _Bars(msgspec.Struct, gc=False):
+    candles: list[_Bar]
+
+
+_decode_rows = Decoder(list[_BarRow], strict=False).decode
+_decode_bars = Decoder(_Bars, strict=False).decode
 _decode_kind = Decoder(_Kind).decode
 _decode_trades = Decoder(list[_Trade], strict=False).decode
 _decode_told = Decoder(_Told).decode
@@ -126,7 +147,16 @@ class CoinbaseDecoder:
         if path.startswith(_BROKERAGE) and path.endswith("/ticker"):
             told = bytes(_decode_told(response.body).trades)
             return self._read_trades(response, "advanced", path.removeprefix(_BROKERAGE).split("/")[0].upper(), told)
-        raise DecodeError(f"endpoint {path!r} has no rule (allowed: /products, /products/…/book, /products/…/ticker)")
+        if path.startswith("/products/") and path.endswith("/candles"):
+            bars = _decode_rows(response.body)
+            return self._read_bars(response, "exchange", path.split("/")[2].upper(), bars)
+        if path.startswith(_BROKERAGE) and path.endswith("/candles"):
+            told_bars = [
+                (b.start, b.low, b.high, b.open, b.close, b.volume) for b in _decode_bars(response.body).candles
+            ]
+            return self._read_bars(response, "advanced", path.removeprefix(_BROKERAGE).split("/")[0].upper(), told_bars)
+        allowed = ", ".join(f"/products/…/{name}" for name in ("book", "ticker", "trades", "candles"))
+        raise DecodeError(f"endpoint {path!r} has no rule (allowed: /products, {allowed})")
 
     def _read_trades(self, response: Response, feed: str, product: str, body: bytes) -> bool:
         """Trades of the past: ids are the stream's, `side` is the maker's there, too."""
@@ -136,6 +166,22 @@ class CoinbaseDecoder:
             amount, contracts = (t.size, None) if unit is None else (t.size * unit.size, t.size)
             head = (index, read_time(t.time), response.received_ns, response.offset, t.trade_id, None)
             self._scribe.trades.append((*head, TAKER[t.side], t.price, amount, contracts, None))
+        return True
+
+    def _read_bars(self, response: Response, feed: str, product: str, bars: "list[_BarRow]") -> bool:
+        """Bars of the past, newest first: low stands before high, and before the open."""
+        interval = name_interval(read_query(response.url).get("granularity", ""))
+        if interval is None:
+            raise DecodeError(f"address names no interval that has a rule: {response.url[:200]}")
+        index, append = (
+            Desk(self._scribe, feed, response.connection).find("candle", product),
+            self._scribe.plain("candle").append,
+        )
+        for start, low, high, opened, closed, volume in reversed(bars):
+            at = start * 1_000_000
+            is_closed = response.received_ns // 1000 >= at + find_length(interval) or None
+            head = (index, None, response.received_ns, response.offset)
+            append((*head, interval, at, opened, high, low, closed, volume, None, None, None, is_closed))
         return True
 
     def _learn(self, response: Response) -> bool:
