@@ -78,3 +78,25 @@ async def test_candles_of_the_past_come_once(tmp_path: Path) -> None:
     assert ask(tmp_path, "select count(*) as n from candle where is_closed") == ask(
         tmp_path, "select count(*) as n from candle"
     )
+
+
+async def test_krakens_past_comes_once(tmp_path: Path) -> None:
+    """Trades of futures are told apart by their ids, whose numbers in the stream the past does not tell."""
+    async with SimServer(venues=["kraken"], feed=Synthetic(seed=3, rate=20.0)) as server:
+        settings = make_settings(tmp_path, server.url, "kraken")
+        end = datetime.fromtimestamp(server.time.now_us() / 1e6, UTC)
+        span = end - timedelta(seconds=100), end - timedelta(seconds=5)
+        for symbol, market in (("BTC-USD", "spot"), ("BTC-USD-PERP", "futures")):
+            wanted = Subject("kraken", market, symbol, "", "trade")
+            begin_us, end_us = (int(at.timestamp() * 1e6) for at in span)
+            half = span[0] + timedelta(seconds=40)
+            rows = await asyncio.to_thread(backfill, settings, wanted, span[0], half)
+            rows += await asyncio.to_thread(backfill, settings, wanted, *span)
+            made = server.market("kraken", market, "BTC/USD" if market == "spot" else "PI_XBTUSD")
+            assert abs(rows - len(made.trades_between(begin_us, end_us))) < 4  # times are cut to milliseconds
+            bars = Subject("kraken", market, symbol, "", "candle", "1m")
+            assert await asyncio.to_thread(backfill, settings, bars, *span) >= 1
+        assert await asyncio.to_thread(backfill, settings, wanted, *span) == 0
+    twice = "select symbol, trade_id from trade group by all having count(*) > 1"
+    assert ask(tmp_path, twice) == []
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []

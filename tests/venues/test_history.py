@@ -36,11 +36,11 @@ def query(url: str | None) -> dict[str, str]:
 @pytest.mark.parametrize(("venue", "backfill"), ALL, ids=lambda one: one if isinstance(one, str) else one.channel)
 @pytest.mark.parametrize("ids", [{}, {"low": 5, "high": 9}, {"high": 9}, {"low": 5}], ids=str)
 def test_every_first_page_has_an_address(venue: str, backfill: Backfill, ids: dict[str, int]) -> None:
-    name = "BTCUSD_PERP" if backfill.market == "coinm" else NAMES[venue]
+    name = {"coinm": "BTCUSD_PERP", "futures": "PI_XBTUSD"}.get(backfill.market, NAMES[venue])
     wanted = stretch(venue, venue_symbol=name, interval="5m", **ids)
     url = backfill.begin(wanted)
     assert url.startswith("https://")
-    assert (name.partition("_")[0] if venue != "kraken" else "XBTUSD") in url
+    assert ("PI_XBTUSD" if backfill.market == "futures" else "XBTUSD" if venue == "kraken" else name[:6]) in url
     assert not backfill.intervals or "5m" in backfill.intervals
     assert "None" not in url
     known = load_venue(venue)

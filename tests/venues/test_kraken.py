@@ -35,7 +35,6 @@ UNSUPPORTED = {
     "/0/public/Trades": 1,
     "/derivatives/api/v3/tickers": 3,
     "/derivatives/api/v3/orderbook": 1,
-    "/derivatives/api/v3/history": 1,
     "bodies of REST order books, recorded without their URL": 3,
 }
 """Answers in the recordings to requests that we never make; all else decodes."""
@@ -91,6 +90,15 @@ def test_every_recording_decodes(recordings: Path) -> None:
                 assert '"result":' in where and ('"bids"' in where), reason
                 refused["bodies of REST order books, recorded without their URL"] += 1
     assert refused == UNSUPPORTED
+
+
+def test_the_past_of_futures_bears_the_ids_of_the_stream(recordings: Path) -> None:
+    path = recordings / "crypto/kraken/cryptoexchange_vcr_futures_rest.jsonl.gz"
+    (told,) = [json.loads(f.payload)["history"] for f in read_frames(path) if "/v3/history" in f.where]
+    rows = [row for row in play_file(path).rows.trades if row[5] is not None]
+    assert [row[5] for row in rows] == [fill["uid"] for fill in reversed(told)]
+    assert [row[9] for row in rows] == [fill["size"] for fill in reversed(told)]  # US dollars
+    assert len(rows) == 100
 
 
 def test_spot_v1_rows_are_as_many_as_plain_json_counts(recordings: Path) -> None:

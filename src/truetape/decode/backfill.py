@@ -92,7 +92,8 @@ class Backfills:
             return own
         state = self._find_state(past.stream, at)
         if past.began.identity == "text":
-            taken = [self._is_new_text(past, state, row) for row in page]
+            known = set(past.began.known_ids)
+            taken = [row[5] not in known and self._is_new_text(past, state, row) for row in page]
         else:
             taken = _choose_numbered(past, page, state)
         _measure(past, page)

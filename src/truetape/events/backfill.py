@@ -70,6 +70,8 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[Range, ...] = ()
     known: tuple[int, ...] = ()
     """Numbers within that are there already."""
+    known_ids: tuple[str, ...] = ()
+    """Text ids within that are there already."""
     interval: str = ""
     """Of candles."""
     gaps: tuple[Lost, ...] = ()

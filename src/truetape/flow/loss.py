@@ -19,6 +19,8 @@ IDS_MAX = 5_000_000
 """Ids missing at one place that are worth asking for."""
 INTERVALS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 MILLISECOND_US = 1000
+KNOWN_IDS_MAX = 200_000
+"""Text ids that are told to decoding, so that it leaves out what is there."""
 LEAD_US = 600_000_000
 """So much earlier is asked for, that a row of before shows that the venue still tells of then."""
 DAY_US = 86_400_000_000
@@ -60,6 +62,9 @@ _AFTER_TEXT = """
 _FIRST = """
     select trade_id as id, epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
     order by exchange_at, tape_offset, tape_row limit 1"""
+_KNOWN_IDS = """
+    select distinct trade_id as id from trade where venue = $venue and symbol = $symbol and trade_id is not null
+        and epoch_us(exchange_at) between $from_us and $to_us order by 1 limit $most"""
 _QUOTES = """
     select min(sequence) as first, epoch_us(arg_min(exchange_at, sequence)) as first_us,
         max(sequence) as last, epoch_us(arg_max(exchange_at, sequence)) as last_us from quote
@@ -231,7 +236,11 @@ class Past:
         after = (self._ask(_AFTER_TEXT, to_us=gap.to_us, since_us=before or gap.from_us) or [{}])[0].get("us")
         # Venues cut times to milliseconds: a trade just after the beginning bears a time just before it.
         begin_us = before or gap.from_us - gap.from_us % MILLISECOND_US
-        return self._begin(begin_us, after or gap.to_us, (), (gap,))
+        began = self._begin(begin_us, after or gap.to_us, (), (gap,))
+        ids = self._ask(_KNOWN_IDS, from_us=began.from_us, to_us=began.to_us, most=KNOWN_IDS_MAX + 1)
+        if len(ids) > KNOWN_IDS_MAX:
+            raise ConfigError(f"the lake has more than {KNOWN_IDS_MAX:,} trades of that time: ask for a shorter one")
+        return msgspec.structs.replace(began, known_ids=tuple(row["id"] for row in ids))
 
     # -- rows that are about a time ---------------------------------------------------------------------------
 

@@ -31,8 +31,15 @@ class _Decoder:
 
     def respond(self, response: Response) -> bool:
         """Take a listing, or trades of the past."""
-        if urlsplit(response.url).path == history.PATH:
+        path = urlsplit(response.url).path
+        if path == history.PATH:
             return history.decode_trades(self.scribe, SPOT, response)
+        if path == history.BARS:
+            return history.decode_bars(self.scribe, SPOT, response)
+        if path == history.FILLS:
+            return history.decode_fills(Link(self.scribe, FUTURES, response.connection), response)
+        if path.startswith(history.CHARTS):
+            return history.decode_charts(Link(self.scribe, FUTURES, response.connection), response)
         changes = [
             self.scribe.learn(instrument, response.received_ns, response.offset)
             for instrument in read_listing(response.url, response.body)
@@ -144,7 +151,7 @@ VENUE = Venue(
     subscribe=subscribe,
     unsubscribe=unsubscribe,
     find_feed=find_feed,
-    backfills=history.list_backfills(SPOT),
+    backfills=history.list_backfills(SPOT, FUTURES),
     group_topic=group_topic,
     proof=PROOF,
     depth_max=DEPTH,
