@@ -197,7 +197,7 @@ async def test_one_moment_larger_than_a_page_is_refused(tmp_path: Path) -> None:
 
 async def test_a_run_that_is_killed_goes_on_where_it_ended(tmp_path: Path) -> None:
     # One answer hangs, so that there is time to kill who waits for it.
-    async with SimServer(venues=VENUES, faults="after 12 tardis slow 50s for 1 request of */quotes") as server:
+    async with SimServer(venues=VENUES, faults="after 12 tardis slow 4s for 1 request of */quotes") as server:
         settings = make(tmp_path, server, 20)
         (tmp_path / "truetape.yaml").write_text(
             YAML.format(folder=tmp_path, url=server.url, limit=20, times="us").replace("6000", "600")
