@@ -18,7 +18,11 @@ from typing import Any
 
 import pytest
 
+from truetape.cli._daemon import Daemon
+from truetape.cli._live import Lines
+from truetape.config import CoinSettings, JobSettings, OpsSettings, Settings
 from truetape.lake import Lake
+from truetape.ops import list_jobs
 from truetape.quality.snapshots import survey_snapshots
 from truetape.sim.venues.coingecko import DEMO_KEY
 
@@ -151,6 +155,18 @@ def test_venues_snapshots_and_coins_share_one_daemon_and_survive_a_kill(tmp_path
     assert [one["tape"] for one in (status, *status["beside"])] == ["t", "t-jobs"]
     assert [(one["service"], one["tracked"]) for one in status["services"]] == [("fake", 6)]
     assert status["jobs"][0]["job"] == "market_data"
+
+
+async def test_without_jobs_that_are_due_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where only jobs are wanted nothing is recorded, and a schedule that is empty is no trouble."""
+    jobs = {job.name: JobSettings(at="never") for job in list_jobs()}
+    settings = Settings(coins=CoinSettings(top=1), jobs=jobs, ops=OpsSettings(state=str(tmp_path / "state")))
+    with Lines(settings.log) as lines:
+        status = await Daemon(settings, tmp_path / "truetape.yaml", lines).run(duration_s=0.5)
+    said = capsys.readouterr().out
+    assert status.tape is None
+    assert "nothing is recorded: jobs run when they are due" in said
+    assert "ended" not in said
 
 
 HOUSEKEEPING = ("build", "check", "report", "compact", "retention", "backup")

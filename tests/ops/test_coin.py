@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from truetape.config import CoinSettings, JobSettings, OpsSettings, Settings
 from truetape.errors import ConfigError, Fatal, Refused, Transient
 from truetape.flow import deliver, verify
 from truetape.lake import Lake
-from truetape.ops import load_job, run_job
+from truetape.ops import load_job, open_history, run_job
 from truetape.ops.coin import draw_progress
 from truetape.sim.protocol import Reply
 from truetape.sim.venues.coingecko import DEMO_KEY, PRO_KEY, refuse
@@ -242,6 +243,30 @@ def test_jobs_are_wanted_where_coins_are(tmp_path: Path) -> None:
     for name in ("market_data", "ohlc_hourly", "ohlc_daily"):
         assert load_job(name).is_wanted(make_settings(tmp_path, ""))
         assert not load_job(name).is_wanted(Settings())
+
+
+def test_hours_that_are_missing_in_the_history_of_ranks_are_a_gap(service: CoinService, tmp_path: Path) -> None:
+    """Once, when a run brings something again: what was missed meanwhile and what failed, not what a hand began."""
+    settings = make_settings(tmp_path, service.url, ids=())
+    settings = msgspec.structs.replace(settings, coins=msgspec.structs.replace(settings.coins, top=1))
+    run("market_data", settings)
+    first = datetime(2026, 1, 5, 3, tzinfo=UTC)
+    with open_history(Path(settings.ops.state)) as history:
+        history.miss("market_data", first)
+        history.end(history.begin("market_data", first + timedelta(hours=1)), "failed", 1, "{}", "away")
+        history.end(history.begin("market_data"), "failed", 1, "{}", "by hand")
+        history.miss("market_data", first + timedelta(hours=2))
+    run("market_data", settings)
+    run("market_data", settings)
+    gaps = read(
+        settings, tmp_path, "select venue, reason, state, from_at, evidence from gap where reason = 'not_started'"
+    )
+    ((venue, _, state, from_at, evidence),) = [gap for gap in gaps if "market_data" in str(gap[4])]
+    assert (venue, state, from_at) == ("coingecko", "closed", first)
+    assert json.loads(str(evidence))["turns"] == 3
+    assert json.loads(str(evidence))["reason"].endswith("1 failed, 2 missed")
+    verdict = verify(name_tape(settings.tape), settings.sinks[0])
+    assert verdict.balanced, verdict.problems
 
 
 def test_who_looks_on_is_shown_how_far_it_is(service: CoinService, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -53,17 +54,22 @@ class Daemon:
                 asyncio.create_task(keep_watch(self._settings, self._look, postman, self._tell)),
             ]
             try:
-                await asyncio.wait([recording, *beside], return_when=asyncio.FIRST_COMPLETED)
-                for task in beside:
-                    if task.done() and not recording.done():
-                        self._trouble = f"jobs and alerts ended, recording goes on: {task.exception()}"
-                        self._say(self._trouble)
+                waiting = {recording, *beside}
+                while not recording.done():
+                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    self._tell_ended(done - {recording})
                 return await recording
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
                 await asyncio.to_thread(deliver_quietly, self._settings)  # a job that was stopped could not
+
+    def _tell_ended(self, tasks: "set[asyncio.Task[Any]]") -> None:
+        """Say why jobs or alerts have ended; a schedule without jobs ends at once, and nothing is wrong with that."""
+        for error in filter(None, (task.exception() for task in tasks)):
+            self._trouble = f"jobs and alerts ended, recording goes on: {error}"
+            self._say(self._trouble)
 
     async def _record(self, duration_s: float | None) -> LiveStatus:
         settings = self._settings

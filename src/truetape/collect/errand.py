@@ -20,6 +20,7 @@ from truetape.config import RecordSettings
 from truetape.errors import Fatal, RateLimited, Refused, TapeLocked, TruetapeError
 from truetape.tape import open_writer
 from truetape.tape.contract import TapeWriter
+from truetape.tape.frame import Source
 from truetape.venues._contract import Ask, Venue
 
 SUFFIX = "-jobs"
@@ -81,6 +82,14 @@ class Errands:
         except* TruetapeError as errors:
             raise find_first(errors) from None
         return failures
+
+    def note_missed(self, poll: str, from_ns: int, turns: int, reason: str) -> None:
+        """Say on the tape that so many turns of a poll were not taken since a moment: a gap of the whole service."""
+        venue = self._service.venue.name
+        source = self._recorder.register(Source(venue, poll, f"{venue}/{poll}"))
+        self._recorder.note(
+            source, "poll_missed", poll=poll, subject="", gap="not_started", from_ns=from_ns, turns=turns, reason=reason
+        )
 
     async def _work(
         self, waiting: Iterator[Errand], take: Callable[[Errand, Reply], None], failures: list[Failure]

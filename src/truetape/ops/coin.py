@@ -1,8 +1,10 @@
 """What the jobs for coins do: choose what to ask, ask only what is not had yet, remember what came."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Literal
 
 import msgspec
@@ -13,6 +15,7 @@ from truetape.collect.http import Reply
 from truetape.collect.key import Key
 from truetape.config import CoinSettings, Settings, load_keys, name_key
 from truetape.errors import ConfigError, DecodeError, Fatal, RateLimited, Refused, Transient, TruetapeError
+from truetape.ops.history import Run
 from truetape.ops.job import Context
 from truetape.venues import coingecko, load_venue
 from truetape.venues._contract import Ask
@@ -25,6 +28,8 @@ HOUR, DAY = "%Y-%m-%dT%H", "%Y-%m-%d"
 """What is asked once an hour, or a day, is remembered by it."""
 BARS_DAYS_MAX = {"hourly": 90, "daily": 180}
 """Spans that the paid plans give such bars for."""
+RUNS_MAX = 2000
+"""Runs looked at for those that brought nothing: some three months of hours."""
 PROGRESS_LINES = 10
 _CELLS = 20
 
@@ -36,7 +41,7 @@ def is_wanted(settings: Settings) -> bool:
 
 def fetch_market_data(context: Context) -> dict[str, int | str]:
     """Fetch the list of coins once a day, market caps and ranks, and the whole market."""
-    return _run(context, RANKS, _fetch_market_data)
+    return _run(context, RANKS, _fetch_ranked)
 
 
 def fetch_hourly(context: Context) -> dict[str, int | str]:
@@ -145,6 +150,23 @@ def _check_form(ask: Ask, reply: Reply) -> TruetapeError | None:
     except DecodeError as error:
         return Transient(f"CoinGecko's answer does not read, it is on the tape: {error}")
     return None
+
+
+async def _fetch_ranked(course: Course, errands: Errands) -> None:
+    """Fetch market data; hours that are missing in the history of ranks, which nobody tells later, become a gap."""
+    await _fetch_market_data(course, errands)
+    lost = [] if course.failures else find_lost_runs(course.context.history.list_runs(course.job, RUNS_MAX))
+    if lost:
+        counts = Counter(run.state for run in lost)
+        reason = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        since_ns = int(min(due.timestamp() for run in lost if (due := run.due_at)) * 1e9)
+        errands.note_missed(course.job, since_ns, len(lost), f"runs of the job since the last that was done: {reason}")
+
+
+def find_lost_runs(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that were due since the last one that was done and brought nothing; newest first, as given."""
+    since = takewhile(lambda run: run.state != "done", runs)
+    return [run for run in since if run.due_at is not None and run.state in ("missed", "failed", "killed")]
 
 
 async def _fetch_market_data(course: Course, errands: Errands) -> None:

@@ -10,6 +10,9 @@ def _run(context: Context) -> dict[str, int | str]:
     show = context.show or ignore_progress
     rows, variables = 0, {"large_order_min": context.settings.build.large_order_min}
     for lake in list_lakes(context.settings):
+        if not lake.is_dir():
+            context.say(f"{lake}: no lake yet: nothing to build from")
+            continue
         for model in build(lake, variables=variables, on_progress=show).models:
             context.say(f"{model.name}: {model.rows:,} rows")
             rows += model.rows
