@@ -214,10 +214,13 @@ def _write_snapshots(block: _Block) -> None:
         prices = np.stack([block.read(f"{side}[{i}].price") for i in range(count)])
         sizes = np.stack([block.read(f"{side}[{i}].amount") for i in range(count)])
         amounts = np.stack([block.convert(size, price) for size, price in zip(sizes, prices, strict=True)])
-        depths = (count - np.isnan(prices).sum(axis=0)).tolist()  # a book with fewer levels leaves the last ones empty
+        # A book with fewer levels leaves the last ones empty; most are full, and are taken as they are.
+        depths = (count - np.isnan(prices).sum(axis=0)).tolist()
         for values in (prices, amounts):
-            rows = [row[:depth] for row, depth in zip(values.T.tolist(), depths, strict=True)]
-            sides.append([[None if value != value else value for value in row] for row in rows])
+            rows = values.T.tolist()
+            for i in np.flatnonzero((np.isnan(prices) | np.isnan(values)).any(axis=0)).tolist():
+                rows[i] = [None if value != value else value for value in rows[i][: depths[i]]]
+            sides.append(rows)
     plain = block.scribe.plain("book_snapshot")
     plain.extend(zip(*block.list_heads("book_snapshot"), repeat(None), *sides, strict=False))
 
