@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from calm import Calm
 from truetape import clock
 from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
+from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.decode.engine import Engine
 from truetape.events.wish import Wish
@@ -80,13 +82,22 @@ def record(folder: Path, faults: str, seconds: float) -> tuple[View, list[dict[s
                 url=server.url,
             )  # fmt: skip
             settings = Settings(tape=str(folder), venues={"polymarket": chosen}, record=RECORD)
-            writer, stop = open_writer(settings.tape), asyncio.Event()
+            writer, stop, calm, is_open = open_writer(settings.tape), asyncio.Event(), Calm(), asyncio.Event()
+
+            def watch(status: CollectorStatus) -> None:
+                if any(connection.state == "open" for connection in status.connections):
+                    is_open.set()
+
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(collect(settings, writer, view.wish(), stop, tuning=Tuning()))
+                    calm.hold()
+                    group.create_task(collect(settings, writer, view.wish(), stop, watch, tuning=Tuning()))
+                    await is_open.wait()
+                    calm.let_go()
                     await asyncio.sleep(seconds)
                     stop.set()
             finally:
+                calm.let_go()
                 writer.close()
             return list(server.faults_done)
 
