@@ -60,7 +60,7 @@ class Market:
 
     def change(self, at_ms: int, draw: random.Random) -> bytes:
         """Change a level and tell of it."""
-        self.at_ms = at_ms
+        at_ms = self.at_ms = max(at_ms, self.at_ms + 1)  # what happens at one moment is one batch with one hash
         is_ask, level = draw.random() < 0.5, int(draw.random() * SIDE_LEVELS)
         book, price = (self.asks, 51 + level) if is_ask else (self.bids, 49 - level)
         book[price] = size = f"{draw.uniform(1, 5000):.2f}"

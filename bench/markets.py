@@ -193,7 +193,7 @@ def render(rows: list[Row]) -> str:
     for row in rows:
         recorder, view = row["recorder"], row["view"]
         lost = row["sent"]["frames"] - row["recorded"]
-        is_fine = row["is_whole"] and row["is_balanced"] and not row["proofs"]["broken"]
+        is_fine = row["is_whole"] and row["is_balanced"] and not row["proofs"]["broken"] and not row["gaps"]
         lines.append(
             [
                 f"{row['rate']:,}",
@@ -203,7 +203,7 @@ def render(rows: list[Row]) -> str:
                 f"{row['p50_ms']:.1f}, {row['p99_ms']:.1f}, {row['max_ms']:.0f}",
                 f"{row['drain_s']:.0f} s",
                 f"{lost} lost of {row['recorded']:,}, {'balanced' if row['is_balanced'] else 'NOT balanced'}",
-                f"{row['proofs']['proven']:,} proven, {row['proofs']['broken']} broken",
+                f"{row['proofs']['proven']:,} proven, {row['proofs']['broken']} broken; {row['gaps']} gaps",
                 "met" if is_fine else "missed",
             ]
         )

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import sealed_market
 from framed import RECORDER, Tape, batch, decode
+from sealed_market import SealedMarket
 
 from truetape.decode.ending import OVER_MAX, Endings
 from truetape.decode.engine import Engine
@@ -99,3 +101,19 @@ def feed(tape: Tape) -> Engine:
     engine = Engine("tape")
     engine.feed(batch(tape.frames))
     return engine
+
+
+def test_a_market_with_its_label_is_not_called_frozen_nor_asked_for() -> None:
+    market = SealedMarket()
+    tape = sealed_market.begin(market)
+    tape.say(sealed_market.LINE, market.change(("BUY", "0.41", "5")))
+    tokens = {"Up": sealed_market.UP, "Down": sealed_market.DOWN}
+    tape.note(MARKETS, "market_state", slug="m", condition="0xc", state="resolved", tokens=tokens)
+    labelled = len(tape.frames)
+    for _ in range(10):
+        tape.say(sealed_market.LINE, market.change(("BUY", "0.41", str(tape.now_ns % 99)), tokens=(sealed_market.UP,)))
+        sealed_market.tick(tape)
+    sealed_market.tick(tape, 60, pong=sealed_market.LINE)
+    done = decode(tape)
+    assert done.wishes == decode(tape.frames[:labelled]).wishes
+    assert [gap["reason"] for gap in done.gaps()] == ["not_started", "not_started"]

@@ -56,6 +56,8 @@ class Freeze:
             return
         if book.doubt is not None and at[0] - book.doubt.received_ns > DOUBT_NS:
             self._seals.settle_doubt(live, at, None)
+        if self._ledger.is_labelled(live.stream):
+            return  # it stands still for good, and nobody answers for it
         if state.gap and state.rows:
             connection = self._connections.get(state.connections[-1])
             if not state.is_synced and not (connection is not None and connection.silent):

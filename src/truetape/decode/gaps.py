@@ -29,7 +29,7 @@ class Ledger:
         evidence: dict[str, Any] | None = None,
     ) -> None:
         """Open a gap at (received_ns, offset) unless one is open already, or the stream's market has its label."""
-        if state.gap or find_label_s(self._rows, stream):
+        if state.gap or self.is_labelled(stream):
             return
         state.gaps += 1
         state.gap = name_gap(stream, at[1], state.gaps)
@@ -37,6 +37,10 @@ class Ledger:
         state.gap_reason = reason
         state.gap_missing = None
         self._append(stream, state.gap, (state.gap_from_ns, None), (reason, "open"), at, evidence, None)
+
+    def is_labelled(self, stream: Stream) -> bool:
+        """Tell whether a stream's market has its label: nothing is to be missed of it."""
+        return bool(find_label_s(self._rows, stream))
 
     def widen(
         self, stream: Stream, state: StreamState, from_ns: int, at: tuple[int, int], evidence: dict[str, Any]
