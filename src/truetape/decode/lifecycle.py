@@ -81,13 +81,12 @@ class Lifecycle:
     def see(self, source: Source, received: Sequence[int] | Integers) -> None:
         """Note when a connection spoke; never empty."""
         connection = self.connections[source.connection]
-        last = int(received[-1])
-        if last - connection.seen_ns >= BLANK_NS:
-            times = np.append(np.int64(connection.seen_ns), received)
+        times = np.append(np.int64(connection.seen_ns), received)
+        if np.ptp(times) >= BLANK_NS:  # clocks may step back, and on from there
             holes = np.flatnonzero(np.diff(times) >= BLANK_NS)[-BLANKS_MAX:]
             spans = zip(times[holes].tolist(), times[holes + 1].tolist(), strict=True)
             connection.holes = [*connection.holes, *spans][-BLANKS_MAX:]
-        connection.seen_ns = last
+        connection.seen_ns = int(times[-1])
         connection.frames += len(received)
         connection.silent = False
 
