@@ -231,7 +231,7 @@ class Rows:
     def pending(self) -> int:
         """Rows and frames of books that are held."""
         runs = [*self.runs, *self.trade_runs, *self.quote_runs, *self.book_runs]
-        tuples = [self.trades, self.quotes, self.books, *self.plain.values()]
+        tuples: list[list[Any]] = [self.trades, self.quotes, self.books, *self.plain.values()]
         return sum(map(len, tuples)) + sum(len(run.offset) for run in runs)
 
     def list_channels(self) -> list[tuple[str, list[Any]]]:
