@@ -7,17 +7,23 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from truetape.collect.backfill import Quill
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeError
+from truetape.events.backfill import Lost
 from truetape.flow import record, verify
 from truetape.flow.bulk import fetch_bulk, import_bulk
-from truetape.flow.loss import Subject
+from truetape.flow.history import hold_tape, settle_lake
+from truetape.flow.loss import Past, Subject
 from truetape.flow.repair import repair_gaps
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.sim.server import SimServer, Synthetic
+from truetape.tape.frame import FrameKind, Source
+from truetape.venues import load_venue
 
 YAML = """
 tape: {folder}/tape
@@ -116,6 +122,20 @@ def test_files_on_disk_overlap_and_come_once(tmp_path: Path) -> None:
     assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
 
 
+def test_open_interest_of_midnight_is_in_both_files(tmp_path: Path) -> None:
+    settings, folder = make_settings(tmp_path), tmp_path / "data/futures/um/daily/metrics/BTCUSDT"
+    paths = []
+    for day in (1, 2):
+        begin = datetime(2024, 1, day, tzinfo=UTC)
+        times = [begin + timedelta(minutes=5 * n) for n in range(day - 1, 289)]
+        lines = [f"{at:%Y-%m-%d %H:%M:%S},BTCUSDT,{80_000 + at.minute}.5,1,1,1,1,1\n" for at in times]
+        header = "create_time,symbol,sum_open_interest,sum_open_interest_value,a,b,c,d\n"
+        paths.append(write_zip(folder / f"BTCUSDT-metrics-2024-01-0{day}.zip", header + "".join(lines)))
+    assert [taken.rows for taken in import_bulk(settings, "binance-bulk", paths)] == [289, 288]
+    counted = ask(tmp_path, "select count(*) as n, count(distinct exchange_at) as times from derivative")
+    assert counted == [{"n": 577, "times": 577}]
+
+
 def test_what_is_not_what_it_says_leaves_nothing(tmp_path: Path) -> None:
     settings, folder = make_settings(tmp_path), tmp_path / "data/spot/daily/trades/BTCUSDT"
     good, path = list_trades(range(3)), folder / "BTCUSDT-trades-2024-01-01.zip"
@@ -139,6 +159,32 @@ def test_what_is_not_what_it_says_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="publishes no files"):
         fetch_bulk(settings, Subject("deribit", "", "BTC-USD-PERP", "", "trade"), *SPAN)
     assert "trade" not in Lake(tmp_path / "lake").versions()
+
+
+def test_what_broke_off_is_taken_on(tmp_path: Path) -> None:
+    """A run that is killed within a file leaves its rows; the next one takes the rest of it."""
+    settings, folder = make_settings(tmp_path), tmp_path / "data/spot/daily/trades/BTCUSDT"
+    text = list_trades(range(800))
+    path = write_zip(folder / "BTCUSDT-trades-2024-01-01.zip", text)
+    venue = load_venue("binance")
+    assert venue.bulk is not None
+    file = venue.bulk.read_path(path.as_posix(), "")
+    subject = Subject("binance", "spot", "BTC-USDT", "BTCUSDT", "trade")
+    writer = hold_tape(settings, is_new=True)
+    lake = settle_lake(settings, writer)
+    began = Past(lake, subject, file.backfill).plan_file(Lost("", file.from_us, file.to_us, ""))
+    quill = Quill(writer)
+    source = quill.register(Source("binance", "spot", "binance/backfill"))
+    quill.note(source, "backfill_began", **msgspec.to_builtins(began))
+    block = text[: len(text) // 2].rpartition("\n")[0] + "\n"
+    meta = msgspec.json.encode({"method": "GET", "url": file.url, "status": 200, "line": 1}).decode()
+    quill.put(source, FrameKind.RESPONSE, block.encode(), meta)
+    writer.flush()
+    writer.close()  # and nobody said that it ended
+    assert import_bulk(settings, "binance-bulk", [path])[0].rows == 800 - block.count("\n") > 0
+    counted = ask(tmp_path, "select count(*) as n, count(distinct trade_id) as ids from trade")
+    assert counted == [{"n": 800, "ids": 800}]
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
 
 
 SPAN = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)

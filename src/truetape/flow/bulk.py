@@ -17,7 +17,7 @@ from truetape.config import Settings, VenueSettings
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
 from truetape.flow.history import count_rows, deliver_all, find_subject, hold_tape, settle_lake
-from truetape.flow.loss import Past, Subject, name_kind, to_us
+from truetape.flow.loss import SLACK_US, Past, Subject, name_kind, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.tape import TapeWriter
@@ -131,7 +131,9 @@ class _Taker:
             return Taken(path.name, "known", file.from_us, sha256=sha256, proof=proof)
         held, named = file.backfill, self.venue.name_instrument(file.backfill.market, file.venue_symbol)
         subject = Subject(self.venue.name, held.market, named.symbol, file.venue_symbol, held.channel, file.interval)
-        span, lost = Lost("", file.from_us, file.to_us, ""), _list_lost(self._lake, subject, file)
+        # What is of midnight may be in either day's file, or in both.
+        span = Lost("", file.from_us - SLACK_US, file.to_us + SLACK_US, "")
+        lost = _list_lost(self._lake, subject, file)
         began = Past(self._lake, subject, held).plan_file(span, lost)
         before = self._count(subject, name_kind(held))
         self._shelver.put(file, path, msgspec.structs.replace(began, file=file.url, sha256=sha256))
