@@ -14,7 +14,7 @@ from truetape.collect.backfill import Quill
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
-from truetape.flow import record, verify
+from truetape.flow import deliver, import_files, record, verify
 from truetape.flow.bulk import fetch_bulk, import_bulk
 from truetape.flow.history import hold_tape, settle_lake
 from truetape.flow.loss import Past, Subject
@@ -134,6 +134,34 @@ def test_open_interest_of_midnight_is_in_both_files(tmp_path: Path) -> None:
     assert [taken.rows for taken in import_bulk(settings, "binance-bulk", paths)] == [289, 288]
     counted = ask(tmp_path, "select count(*) as n, count(distinct exchange_at) as times from derivative")
     assert counted == [{"n": 577, "times": 577}]
+
+
+def write_quotes(path: Path, numbers: range) -> Path:
+    """Quotes of a tenth of a second each, as hftbacktest's collector writes them."""
+    lines = []
+    for n in numbers:
+        at = DAY_US * 1000 + n * 100_000_000
+        quote = {"e": "bookTicker", "u": n, "s": "BTCUSDT", "b": "1", "B": "2", "a": "3", "A": "4",
+                 "T": at // 1_000_000, "E": at // 1_000_000}  # fmt: skip
+        lines.append(f"{at} " + msgspec.json.encode({"stream": "btcusdt@bookTicker", "data": quote}).decode() + "\n")
+    path.write_text("".join(lines))
+    return path
+
+
+def test_a_gap_in_quotes_is_repaired_by_the_file_it_lies_in(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    parts = [write_quotes(tmp_path / f"{n}.txt", range(n, n + 100)) for n in (1000, 1300)]
+    import_files("hftbacktest", parts, "binance", settings.tape, feed="usdm-public")
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    lake = Lake(tmp_path / "lake")
+    (gap,) = [gap for gap in list_gaps(lake) if gap.channel == "quote" and gap.state == "closed"]
+    lines = [f"{n},1,2,3,4,{DAY_US // 1000 + n * 100},{DAY_US // 1000 + n * 100}\n" for n in range(900, 1500)]
+    day = write_zip(tmp_path / "futures/um/BTCUSDT-bookTicker-2024-01-01.zip", "".join(lines))
+    assert import_bulk(settings, "binance-bulk", [day])[0].rows == 400
+    assert ask(tmp_path, "select count(*) as n, count(distinct sequence) as ids from quote") == [{"n": 600, "ids": 600}]
+    (found,) = [one for one in list_gaps(lake) if one.gap_id == gap.gap_id]
+    assert (found.state, found.missing) == ("repaired", 0)
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
 
 
 def test_what_is_not_what_it_says_leaves_nothing(tmp_path: Path) -> None:
