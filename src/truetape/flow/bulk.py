@@ -13,10 +13,10 @@ import msgspec
 from truetape import clock
 from truetape.collect.bulk import Absent, Fetcher, Shelver, hash_file, read_checksum
 from truetape.collect.http import HttpOptions
-from truetape.config import Settings, VenueSettings
+from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
-from truetape.flow.history import count_rows, deliver_all, find_subject, hold_tape, settle_lake
+from truetape.flow.history import count_rows, deliver_all, find_subject, find_url, hold_tape, settle_lake
 from truetape.flow.loss import SLACK_US, Past, Subject, name_kind, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
@@ -116,7 +116,7 @@ class _Taker:
 
     def __init__(self, settings: Settings, venue: Venue, writer: TapeWriter, lake: Lake) -> None:
         self._settings, self.venue = settings, venue
-        self.url = settings.venues.get(venue.name, VenueSettings(())).url
+        self.url = find_url(settings, venue.name)
         self._lake = lake
         self._shelver = Shelver(venue, writer)
         self._known = _list_known(lake, venue.name)

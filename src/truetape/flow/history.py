@@ -10,7 +10,7 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, break_off
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
-from truetape.config import Settings, VenueSettings
+from truetape.config import Settings
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
 from truetape.flow.loss import Subject
@@ -36,6 +36,12 @@ def deliver_all(settings: Settings) -> Lake:
     lake = find_lake(settings)
     deliver(settings.tape, settings.sinks, settings.deliver)
     return lake
+
+
+def find_url(settings: Settings, venue: str) -> str:
+    """Return the server that is asked instead of a venue; empty: the venue's own."""
+    chosen = settings.venues.get(venue) or settings.archive.get(venue)
+    return chosen.url if chosen else ""
 
 
 def find_lake(settings: Settings) -> Lake:
@@ -76,8 +82,7 @@ def find_subject(
         if wanted.symbol in (row["symbol"], row["venue_symbol"]) and row["market"] in markets
     }
     if not found:
-        url = settings.venues.get(venue.name, VenueSettings(())).url
-        asker = Backfiller(venue, url, writer, load_key(venue), options)
+        asker = Backfiller(venue, find_url(settings, venue.name), writer, load_key(venue), options)
         listed = clock.run(asker.find_instruments(wanted.symbol, markets))
         found = {(one.market, one.venue_symbol, one.symbol) for one in listed}
     if len(found) != 1:

@@ -13,7 +13,7 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
-from truetape.config import Settings, VenueSettings
+from truetape.config import Settings
 from truetape.errors import ConfigError, TapeLocked, VenueUnreachable
 from truetape.events.backfill import Began, Lost
 from truetape.flow.history import (
@@ -22,6 +22,7 @@ from truetape.flow.history import (
     deliver_all,
     find_lake,
     find_subject,
+    find_url,
     hold_tape,
     list_streams,
     settle_lake,
@@ -239,8 +240,9 @@ def _run(
     async def ask_all() -> None:
         for name, own in orders.items():
             venue = load_venue(name)
-            url = settings.venues.get(name, VenueSettings(())).url
-            await Backfiller(venue, url, writer, load_key(venue), options, on_page=turn_page).run(own, take)
+            await Backfiller(venue, find_url(settings, name), writer, load_key(venue), options, on_page=turn_page).run(
+                own, take
+            )
 
     clock.run(ask_all())
     return results
