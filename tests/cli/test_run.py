@@ -82,7 +82,7 @@ def test_a_daemon_records_runs_jobs_alerts_and_stops(
     port = 30_000 + os.getpid() % 10_000
     (tmp_path / "truetape.yaml").write_text(
         f"tape: t\nsinks: ['lake:l']\nvenues: {{coinbase: {{url: '{sim_url}', instruments: [BTC-USD]}}}}\n"
-        f"ops: {{state: s, health_port: {port}}}\nalerts: {{group_seconds: 0}}\n"
+        f"ops: {{state: s, health_port: {port}}}\nalerts: {{group_seconds: 0}}\nlog: {{file: run.jsonl}}\n"
         "retention: {tape_days: 1}\nbackup: {to: ftp://nowhere}\n"
         "jobs: {build: {at: never}, check: {at: never}, report: {at: never}, compact: {at: never},\n"
         "       retention: {at: never}, backup: {at: '* * * * *'}}\n"
@@ -96,6 +96,8 @@ def test_a_daemon_records_runs_jobs_alerts_and_stops(
         assert wait_for(lambda: read(port, "healthz")[0] == 200), "never healthy"
         assert wait_for(lambda: 'truetape_stream_rows_total{channel="trade"' in read(port, "metrics")[1])
         assert wait_for(lambda: any("job backup failed" in message["message"] for message in heard)), heard
+        log = tmp_path / "run.jsonl"  # the history knows of a failure a moment before the job's process has ended
+        assert wait_for(lambda: "job backup failed (exit code 2)" in log.read_text()), log.read_text()
     finally:
         daemon.send_signal(signal.SIGTERM)
         output, _ = daemon.communicate(timeout=60)
