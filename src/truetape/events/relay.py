@@ -53,11 +53,6 @@ def name_address(base: str, asked: Asked, limit: int, spelling: Spelling) -> str
     return f"{base}/{place}?limit={limit}&start_time={quote(start)}&end_time={quote(end)}"
 
 
-def is_address(url: str) -> bool:
-    """Tell whether an address is of this form."""
-    return len(_list_places(url)) == 4
-
-
 def read_address(url: str) -> Asked:
     """Return what an address asks for; DecodeError when it is not of this form."""
     places = _list_places(url)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
-from truetape.events.relay import is_address
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Credentials, Feed, OnMessage, Rest, Venue
 from truetape.venues.tardis import machine
@@ -31,8 +30,6 @@ class _Decoder:
         return make_handler(self._scribe, feed, connection)
 
     def respond(self, response: Response) -> bool:
-        if not is_address(response.url):
-            raise DecodeError("nothing but a relay's tables is asked of this venue")
         from truetape.venues.tardis.relay import take_answer
 
         return take_answer(self._scribe, response)

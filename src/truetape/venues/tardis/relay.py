@@ -111,7 +111,7 @@ def find_carrier(channel: str, instrument: Instrument) -> str:
 
 
 def take_answer(scribe: Scribe, response: Response) -> bool:
-    """Decode one page."""
+    """Decode one page; DecodeError when it is none."""
     # Settings read venues, too, and need no tables.
     from truetape.venues.tardis.table import write_answer
 
