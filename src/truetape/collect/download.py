@@ -24,6 +24,9 @@ ABSENT = 404
 _PIECE_BYTES = 256 * 1024
 _EXCERPT_CHARS = 200
 
+Prove = Callable[[Path], None]
+"""Raises ValueError on a file that is not what it should be: it is thrown away then, and fetched anew."""
+
 
 class Absent(Fatal):
     """The server has no such file."""
@@ -32,8 +35,10 @@ class Absent(Fatal):
 class Downloader:
     """Fetches files of one venue; use within `async with`."""
 
-    def __init__(self, venue: Venue, gate: Gate, options: HttpOptions | None = None) -> None:
+    def __init__(self, venue: Venue, gate: Gate, options: HttpOptions | None = None, encoding: str = "gzip") -> None:
         self._venue, self._gate = venue, gate
+        self._encoding = encoding
+        """How the server may send files (Accept-Encoding); they are kept as they come."""
         self._options = options or HttpOptions()
         self._session: aiohttp.ClientSession | None = None
 
@@ -41,7 +46,7 @@ class Downloader:
         options = self._options
         # A large file may take as long as it likes, while bytes come.
         timeout = aiohttp.ClientTimeout(connect=options.connect_timeout_s, sock_read=options.total_timeout_s)
-        headers = {"User-Agent": "truetape", "Accept-Encoding": "gzip"}
+        headers = {"User-Agent": "truetape", "Accept-Encoding": self._encoding}
         self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, auto_decompress=False)
         return self
 
@@ -49,8 +54,8 @@ class Downloader:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, url: str, path: Path) -> bool:
-        """Fetch a gzipped file, whole and readable; false when it is there already.
+    async def fetch(self, url: str, path: Path, prove: Prove | None = None, bytes_max: int = FILE_BYTES_MAX) -> bool:
+        """Fetch a file, whole and proven (default: gzipped, and it unpacks to its end); false when it is there already.
 
         Raises Absent where there is none, Refused when the server wants another key, VenueUnreachable in the end.
         """
@@ -59,8 +64,8 @@ class Downloader:
         attempt = 0
         while True:
             try:
-                part = await self._fetch_part(url, path)
-                await asyncio.to_thread(_finish, part, path, url)
+                part = await self._fetch_part(url, path, bytes_max)
+                await asyncio.to_thread(_finish, part, path, url, prove or prove_gzipped)
             except TruetapeError as error:
                 attempt += 1
                 verdict = self._options.decide(error, attempt)
@@ -73,7 +78,7 @@ class Downloader:
             else:
                 return True
 
-    async def _fetch_part(self, url: str, path: Path) -> Path:
+    async def _fetch_part(self, url: str, path: Path, bytes_max: int) -> Path:
         """Make one attempt; what came of it stays."""
         if self._session is None:
             raise RuntimeError("Downloader is used outside `async with`")
@@ -92,7 +97,7 @@ class Downloader:
                     part.unlink()
                     raise VenueUnreachable(f"{url}: what was fetched of it is not of this file any more")
                 await self._check(url, response)
-                return await _write(response, path, part if response.status == 206 else None)
+                return await _write(response, path, part if response.status == 206 else None, bytes_max)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise VenueUnreachable(f"{url}: {error or type(error).__name__}") from error
 
@@ -109,8 +114,8 @@ class Downloader:
             raise RateLimited(told, wait_s)
         if status in REFUSALS:
             key = self._gate.key
-            whose = f"its key is {key.variables}" if key else "it wants a key"
-            raise Refused(f"{told}: refused, trying again does not help; {whose}")
+            whose = f"; its key is {key.variables}" if key else "; it wants a key" if self._venue.credentials else ""
+            raise Refused(f"{told}: refused, trying again does not help{whose}")
         if status < 500:
             raise Fatal(told)
         raise VenueUnreachable(told)
@@ -132,7 +137,7 @@ def _find_part(path: Path) -> tuple[Path | None, str]:
     return None, ""
 
 
-async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None) -> Path:
+async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None, bytes_max: int) -> Path:
     """Write what comes to the end of a part, or to a new one."""
     if part is None:
         tag = response.headers.get("ETag", "")
@@ -141,21 +146,26 @@ async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None
     with part.open("ab") as file:
         async for piece in response.content.iter_chunked(_PIECE_BYTES):
             file.write(piece)
-            if file.tell() > FILE_BYTES_MAX:
-                raise Fatal(f"{response.url}: larger than {FILE_BYTES_MAX:,} bytes")
+            if file.tell() > bytes_max:
+                raise Fatal(f"{response.url}: larger than {bytes_max:,} bytes")
     return part
 
 
-def _finish(part: Path, path: Path, url: str) -> None:
-    """Prove that a file unpacks to its end, and give it its name; what does not is thrown away."""
+def _finish(part: Path, path: Path, url: str, prove: Prove) -> None:
+    """Prove a file, and give it its name."""
     try:
-        unpack(part, lambda piece: None)
+        prove(part)
     except ValueError as error:
         part.unlink()
         raise VenueUnreachable(f"{url}: {error}") from error
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def prove_gzipped(path: Path) -> None:
+    """Raise ValueError when a gzipped file does not unpack to its end."""
+    unpack(path, lambda piece: None)
 
 
 def unpack(path: Path, take: Callable[[bytes], None]) -> None:

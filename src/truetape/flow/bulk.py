@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from truetape import clock
-from truetape.collect.bulk import Absent, Fetcher, Shelver, hash_file, read_checksum
+from truetape.collect.bulk import Fetcher, Shelver, hash_file, read_checksum
+from truetape.collect.download import Absent
 from truetape.collect.http import HttpOptions
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError
@@ -157,7 +158,7 @@ async def _fetch_all(
         while waiting:
             file = waiting.pop()
             try:
-                sha256 = await fetcher.fetch_checksum(file)
+                sha256 = await fetcher.fetch_checksum(file, folder)
                 if taker.knows(file, sha256):
                     taken = Taken(file.name, "known", file.from_us, sha256=sha256, proof="published")
                 else:
