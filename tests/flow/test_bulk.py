@@ -198,17 +198,16 @@ def test_what_broke_off_is_taken_on(tmp_path: Path) -> None:
     assert venue.bulk is not None
     file = venue.bulk.read_path(path.as_posix(), "")
     subject = Subject("binance", "spot", "BTC-USDT", "BTCUSDT", "trade")
-    writer = hold_tape(settings, is_new=True)
-    lake = settle_lake(settings, writer)
-    began = Past(lake, subject, file.backfill).plan_file(Lost("", file.from_us, file.to_us, ""))
-    quill = Quill(writer)
-    source = quill.register(Source("binance", "spot", "binance/backfill"))
-    quill.note(source, "backfill_began", **msgspec.to_builtins(began))
-    block = text[: len(text) // 2].rpartition("\n")[0] + "\n"
-    meta = msgspec.json.encode({"method": "GET", "url": file.url, "status": 200, "line": 1}).decode()
-    quill.put(source, FrameKind.RESPONSE, block.encode(), meta)
-    writer.flush()
-    writer.close()  # and nobody said that it ended
+    with hold_tape(settings, is_new=True) as writer:
+        lake = settle_lake(settings, writer)
+        began = Past(lake, subject, file.backfill).plan_file(Lost("", file.from_us, file.to_us, ""))
+        quill = Quill(writer)
+        source = quill.register(Source("binance", "spot", "binance/backfill"))
+        quill.note(source, "backfill_began", **msgspec.to_builtins(began))
+        block = text[: len(text) // 2].rpartition("\n")[0] + "\n"
+        meta = msgspec.json.encode({"method": "GET", "url": file.url, "status": 200, "line": 1}).decode()
+        quill.put(source, FrameKind.RESPONSE, block.encode(), meta)
+        writer.flush()  # and nobody says that it ended
     assert import_bulk(settings, "binance-bulk", [path])[0].rows == 800 - block.count("\n") > 0
     counted = ask(tmp_path, "select count(*) as n, count(distinct trade_id) as ids from trade")
     assert counted == [{"n": 800, "ids": 800}]

@@ -11,6 +11,7 @@ from truetape.config.environment import (
     load_clock,
     load_keys,
     load_secrets,
+    load_url,
     mask_secrets,
     name_key,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "load_keys",
     "load_secrets",
     "load_settings",
+    "load_url",
     "mask_secrets",
     "name_key",
     "parse_settings",

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from truetape import clock
 from truetape.errors import ConfigError
@@ -48,6 +48,15 @@ def load_clock() -> None:
     since_s = since[0] if since else clock.wall_ns() / 1e9
     os.environ[CLOCK_KEY] = f"{start:.6f}@{speed:g}@{since_s:.6f}"  # the processes we start have the same time
     clock.start_compressed(start, speed, since_s)
+
+
+def load_url(venue: str) -> str:
+    """Return the server that `TRUETAPE_URL_<VENUE>` names instead of a venue's own; empty: none."""
+    variable = f"TRUETAPE_URL_{venue.upper()}"
+    url = read_environment().get(variable, "")
+    if url and urlsplit(url).scheme not in {"http", "https"}:
+        raise ConfigError(f"{variable}: {url!r} is not an http:// or https:// address")
+    return url.rstrip("/")
 
 
 def name_key(venue: str, name: str) -> str:

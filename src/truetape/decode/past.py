@@ -3,6 +3,9 @@
 from truetape.decode.engine import Engine
 from truetape.tape import FrameBatch, TapeReader
 
+TAKE_ROWS = 16_384
+"""Rows that are held before they become columns, which count them."""
+
 
 def start_engine(reader: TapeReader, *, keep_books: bool = False) -> Engine:
     """Return a decoder that stands at the tape's beginning, knowing what was taken off before it."""
@@ -16,8 +19,10 @@ def decode_to(engine: Engine, reader: TapeReader, end: int | None = None) -> Non
     """Decode from where the engine stands up to an offset, or the tape's end; rows and wishes are thrown away."""
     for batch in reader.read(max(reader.first, engine.offset)):
         if end is not None and batch.offset >= end:
-            return
+            break
         kept = batch.data if end is None else batch.data.slice(0, end - batch.offset)
         engine.feed(FrameBatch(batch.offset, kept))
-        engine.take()
+        if engine.pending >= TAKE_ROWS:
+            engine.take()
         engine.take_wishes()
+    engine.take()

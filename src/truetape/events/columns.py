@@ -23,7 +23,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 def take_tables(rows: Rows) -> dict[str, pa.Table]:
     """Turn all rows into tables, one per kind that has any, and empty the lists."""
-    names = _Names(rows.streams)
+    names = rows.names = _list_names(rows)
     pack_books(rows)
     parts = {
         "trade": [
@@ -70,6 +70,12 @@ class _Names:
         self.venue = pa.array([s.venue for s in streams], pa.utf8())
         self.symbol = pa.array([s.symbol for s in streams], pa.utf8())
         self.venue_symbol = pa.array([s.venue_symbol for s in streams], pa.utf8())
+
+
+def _list_names(rows: Rows) -> _Names:
+    """Return the names of all streams; those of the last take when none is new."""
+    known: _Names | None = rows.names
+    return known if known is not None and len(known.venue) == len(rows.streams) else _Names(rows.streams)
 
 
 def _common(names: _Names, stream: Integers, exchange: pa.Array, received_ns: Integers, offset: Integers) -> list[Any]:

@@ -185,6 +185,8 @@ class Rows:
         """Something was noted that must be judged before the next frame."""
         self.wishes: list[Wish] = []
         self.streams: list[Stream] = []
+        self.names: Any = None
+        """What `columns` made of the first of these."""
         self.instruments: dict[tuple[str, str, str], Instrument] = {}
         """(venue, market, venue_symbol) → what a listing said."""
         self.memory: dict[str, dict[str, Any]] = {}
@@ -251,6 +253,7 @@ class Rows:
 
     def restore_streams(self, streams: list[Stream]) -> None:
         """Put back the streams of a checkpoint; only on an empty table."""
+        self.names = None
         self.streams.extend(streams)
         self._index.update({(s.venue, s.channel, s.market, s.venue_symbol): s.index for s in streams})
 

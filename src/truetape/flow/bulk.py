@@ -72,8 +72,7 @@ def fetch_bulk(
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     venue = load_venue(wanted.venue)
     bulk = _find_bulk(venue)
-    writer = hold_tape(settings, is_new=True)
-    try:
+    with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
         subject = _name(settings, lake, wanted, writer, options)
         stretch = Stretch(subject.venue_symbol, to_us(begin), to_us(end) - 1, interval=subject.interval)
@@ -81,8 +80,6 @@ def fetch_bulk(
         taker = _Taker(settings, venue, writer, lake)
         with tempfile.TemporaryDirectory(prefix=".bulk-", dir=Path(settings.tape).parent) as folder:
             return clock.run(_fetch_all(taker, bulk, files, Path(folder), on_file, options))
-    finally:
-        writer.close()
 
 
 def import_bulk(
@@ -95,8 +92,7 @@ def import_bulk(
     venue = load_venue(list_formats()[format_name])
     bulk = _find_bulk(venue)
     files = [(path, _read_path(bulk, path, market)) for path in paths]  # a wrong name is told before anything is read
-    writer = hold_tape(settings, is_new=True)
-    try:
+    with hold_tape(settings, is_new=True) as writer:
         taker, done = _Taker(settings, venue, writer, settle_lake(settings, writer)), []
         for path, file in sorted(files, key=lambda one: (one[1].from_us, str(one[0]))):
             sha256, proof = hash_file(path), "none"
@@ -108,8 +104,6 @@ def import_bulk(
             done.append(taker.take(file, path, sha256, proof))
             on_file(done[-1])
         return done
-    finally:
-        writer.close()
 
 
 class _Taker:

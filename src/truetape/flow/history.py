@@ -1,6 +1,7 @@
 """What work on a stream's past needs: the tape to itself, the lake brought up to it, and what streams are called."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, break_off
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
-from truetape.config import Settings
+from truetape.config import Settings, load_url
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
 from truetape.flow.loss import Subject
@@ -20,15 +21,25 @@ from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
 from truetape.venues import load_venue
 
 
-def hold_tape(settings: Settings, *, is_new: bool = False) -> TapeWriter:
-    """Take the tape; TapeLocked when a recorder has it, ConfigError when there is none and `is_new` is false."""
+@contextmanager
+def hold_tape(settings: Settings, *, is_new: bool = False) -> Iterator[TapeWriter]:
+    """Hold the tape meanwhile; whatever becomes of the work, the sinks are brought up to its end afterwards.
+
+    Raises TapeLocked when a recorder has it, ConfigError when there is none and `is_new` is false.
+    """
     if not is_new and not has_tape(settings.tape):
         raise ConfigError(f"there is no tape at {settings.tape}: nothing is recorded that could have gaps")
     record = settings.record
-    return open_writer(
+    writer = open_writer(
         settings.tape,
         TapeSettings(segment_seconds=int(record.segment_seconds), segment_bytes_max=record.segment_bytes_max),
     )
+    try:
+        yield writer
+    finally:
+        writer.close()
+        if has_tape(settings.tape):  # nothing may have been written at all
+            deliver_all(settings)
 
 
 def deliver_all(settings: Settings) -> Lake:
@@ -39,9 +50,9 @@ def deliver_all(settings: Settings) -> Lake:
 
 
 def find_url(settings: Settings, venue: str) -> str:
-    """Return the server that is asked instead of a venue; empty: the venue's own."""
+    """Return the server that is asked instead of a venue, also of one that is not in the settings; empty: its own."""
     chosen = settings.venues.get(venue) or settings.archive.get(venue)
-    return chosen.url if chosen else ""
+    return chosen.url if chosen else load_url(venue)
 
 
 def find_lake(settings: Settings) -> Lake:

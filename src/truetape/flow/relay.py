@@ -19,7 +19,7 @@ from truetape.config import Settings, load_keys, name_key
 from truetape.errors import ConfigError, Transient, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.events.instrument import Instrument
-from truetape.flow.history import bound_began, count_rows, deliver_all, find_subject, hold_tape, settle_lake
+from truetape.flow.history import bound_began, count_rows, find_lake, find_subject, hold_tape, settle_lake
 from truetape.flow.loss import Past, Subject, to_us
 from truetape.flow.repair import OnResult
 from truetape.lake import Lake
@@ -65,8 +65,7 @@ def backfill_from_relay(
         raise ConfigError(f"a relay tells no {wanted.channel!r} (allowed: {', '.join(list_channels())})")
     key = load_relay_key(settings)
     venue = msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(KEY, _find_host(settings)))
-    writer = hold_tape(settings, is_new=True)
-    try:
+    with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
         instrument = _find_instrument(settings, lake, wanted, writer, options)
         subject = Subject(
@@ -77,9 +76,7 @@ def backfill_from_relay(
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         orders = [Order(began, found) for began in _plan(lake, subject, instrument, found, span)]
         results = _run(Backfiller(venue, "", writer, key, options), orders, on_result)
-    finally:
-        writer.close()
-    rows = count_rows(deliver_all(settings), subject) - before
+    rows = count_rows(find_lake(settings), subject) - before
     _judge(results, rows)
     return rows
 

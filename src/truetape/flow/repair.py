@@ -19,7 +19,6 @@ from truetape.events.backfill import Began, Lost
 from truetape.flow.history import (
     bound_began,
     count_rows,
-    deliver_all,
     find_lake,
     find_subject,
     find_url,
@@ -102,17 +101,14 @@ def repair_gaps(
     Raises TapeLocked when a recorder holds the tape.
     """
     scope = scope or Scope()
-    writer = hold_tape(settings)
-    try:
+    with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
         states = ("closed", "unrecoverable") if again else ("closed",)
         wanted = {gap.gap_id for gap in gaps if gap.state in states}
         orders = _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted])
         results = _run(settings, orders, writer, on_result, on_progress, options)
-    finally:
-        writer.close()
-    lake = deliver_all(settings)
+    lake = find_lake(settings)
     asked = {lost.gap_id for result in results if result.ended.status != "failed" for lost in result.order.began.gaps}
     now = Counter(gap.state for gap in list_gaps(lake) if gap.gap_id in asked)
     failed = {lost.gap_id for result in results if result.ended.status == "failed" for lost in result.order.began.gaps}
@@ -169,8 +165,7 @@ def backfill(
     if begin >= end:
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     venue = load_venue(wanted.venue)
-    writer = hold_tape(settings, is_new=True)
-    try:
+    with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
         markets = {one.market for one in venue.backfills if one.channel == wanted.channel}
         markets = {one for one in markets if wanted.market in ("", one)}
@@ -184,9 +179,7 @@ def backfill(
         plan = Past(lake, subject, found).plan([span])
         orders = [Order(bound_began(began, span), found) for began in plan]
         results = _run(settings, {subject.venue: orders}, writer, on_result, on_progress, options)
-    finally:
-        writer.close()
-    rows = count_rows(deliver_all(settings), subject, name_kind(found)) - before
+    rows = count_rows(find_lake(settings), subject, name_kind(found)) - before
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
     if failed:
         raise VenueUnreachable(f"{rows:,} rows came, then it failed, and can be asked again: {failed[0]}")

@@ -16,9 +16,10 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.key import load_key
 from truetape.collect.recorder import Recorder
-from truetape.config import Settings, VenueSettings
+from truetape.config import Settings
 from truetape.errors import Busy, TruetapeError
 from truetape.events.backfill import BACKFILL, Began, Ended
+from truetape.flow.history import find_url
 from truetape.tape.frame import Source
 from truetape.venues import load_venue
 
@@ -167,7 +168,7 @@ async def _take(settings: Settings, recorder: Recorder, slip: _Slip) -> None:
     for name in dict.fromkeys(piece.venue for piece in pieces):
         own = [piece for piece in pieces if piece.venue == name]
         try:
-            venue, url = load_venue(name), settings.venues.get(name, VenueSettings(())).url
+            venue, url = load_venue(name), find_url(settings, name)
             asker = Backfiller(venue, url, recorder, load_key(venue), share=SHARE)
             await asker.run([_read(piece) for piece in own], partial(_keep, outcomes))
         except TruetapeError as error:

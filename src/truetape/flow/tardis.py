@@ -23,10 +23,10 @@ from truetape.collect.recording import Filter as Filter
 from truetape.collect.recording import Span, fetch_recording
 from truetape.collect.replay import fetch_replay
 from truetape.collect.socket import SocketOptions
-from truetape.config import Settings, VenueSettings, load_keys, name_key, rewrite_url
+from truetape.config import Settings, load_keys, name_key, rewrite_url
 from truetape.errors import ConfigError, TruetapeError
 from truetape.flow.foreign import NORMALIZED, TARDIS, import_files
-from truetape.flow.history import deliver_all
+from truetape.flow.history import deliver_all, find_url
 from truetape.lake import Lake
 from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
@@ -166,7 +166,7 @@ def fetch_machine(
     if path.exists():
         return Fetched(path.name, "there", path)
     folder.mkdir(parents=True, exist_ok=True)
-    base = url or settings.venues.get(TARDIS, VenueSettings(())).url
+    base = url or find_url(settings, TARDIS)
     address = rewrite_url(f"{REPLAY_URL}?options={write_options([option])}", base)
     _run(lambda: fetch_replay(address, path, options))
     return Fetched(path.name, "fetched", path)
