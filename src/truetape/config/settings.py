@@ -13,8 +13,8 @@ class RecordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fsync_interval_ms: Positive = 200
     """What was received longer ago than this survives a power cut."""
-    flush_interval_ms: Positive = 5
-    """How long a frame may wait before readers of the tape see it, while more than 10,000 arrive a second."""
+    flush_interval_ms: Positive = 3
+    """How long a frame may wait before readers of the tape see it, while more than 17,000 arrive a second."""
     flush_interval_idle_ms: Positive = 50
     """The same while fewer than 1,000 arrive a second: small batches cost processor time and space; between, it grows."""
     buffer_frames_max: Count = 500_000
