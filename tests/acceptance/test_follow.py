@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from prediction_day import fill_tape
 
+from decoded import decode_tape
 from truetape import clock
 from truetape.config import RecordSettings, Settings, VenueSettings
-from truetape.decode.engine import Engine
 from truetape.sim.server import SimServer
 from truetape.tape import open_reader, open_writer
 from truetape.tape.frame import FrameKind
@@ -38,15 +38,6 @@ def list_events(folder: Path) -> list[dict[str, Any]]:
     return [
         json.loads(row["meta"]) | {"at_s": row["received_ns"] / 1e9} for row in rows if row["kind"] == FrameKind.EVENT
     ]
-
-
-def decode(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    reader = open_reader(folder)
-    engine = Engine(reader.tape_id)
-    for batch in reader.read(reader.first):
-        engine.feed(batch)
-    reader.close()
-    return {name: table.to_pylist() for name, table in engine.take().items()}
 
 
 def test_every_market_is_handed_over_in_time_and_labelled_as_the_world_has_it(tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_another_venue_is_followed_in_the_same_way(tmp_path: Path, monkeypatch: 
     first = [step["state"] for step in steps if step["ends_us"] == (START_S + 900) * 10**6]
     assert first == ["listed", "open", "ending", "ended", "proposed", "resolved", "settled"]
     check_steps([step for step in steps if step["ends_us"] == (START_S + 900) * 10**6])
-    rows = decode(folder)
+    rows = decode_tape(folder)[0]
     assert {row["is_resolved"] for row in rows["resolution"]} >= {True}
     assert {row["symbol"].rpartition(":")[2] for row in rows["book_change"]} == {"Yes", "No"}
 
@@ -121,7 +112,7 @@ def check_steps(steps: list[dict[str, Any]]) -> None:
 
 
 def check_labels(folder: Path, markets: dict[str, Any]) -> None:
-    rows = decode(folder)
+    rows = decode_tape(folder)[0]
     final = {row["slug"]: row for row in rows["resolution"] if row["is_resolved"] and row["source"] == "gamma"}
     states = {row["slug"]: row["state"] for row in rows["market_state"]}
     judged = [market for market in markets.values() if market.resolved_s < START_S + 2250]

@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from decoded import decode_tape
 from truetape import clock
 from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
 from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
-from truetape.decode.engine import Engine
 from truetape.sim.server import SimServer
 from truetape.sim.venues import chainlink
 from truetape.sim.venues._polybolt import CREDENTIALS
@@ -116,12 +116,7 @@ def frames(recorded: tuple[Path, list[str]]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def rows(recorded: tuple[Path, list[str]]) -> dict[str, list[dict[str, Any]]]:
-    reader = open_reader(recorded[0])
-    engine = Engine(reader.tape_id)
-    for batch in reader.read(reader.first):
-        engine.feed(batch)
-    reader.close()
-    return {name: table.to_pylist() for name, table in engine.take().items()}
+    return decode_tape(recorded[0])[0]
 
 
 def list_events(frames: list[dict[str, Any]], connection: str, name: str) -> list[dict[str, Any]]:

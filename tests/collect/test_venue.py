@@ -11,9 +11,10 @@ from aiohttp import web
 
 from truetape.collect.connection import Tuning
 from truetape.collect.http import HttpOptions
+from truetape.collect.listing import PAGES_MAX
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
-from truetape.collect.venue import PAGES_MAX, VenueCollector
+from truetape.collect.venue import VenueCollector
 from truetape.config import RecordSettings, VenueSettings
 from truetape.errors import Fatal
 from truetape.venues._contract import Limits, Rest

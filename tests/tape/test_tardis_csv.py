@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from decoded import decode_tape
 from truetape.decode.engine import Engine
 from truetape.errors import TapeError
 from truetape.tape import open_reader, open_writer
@@ -28,15 +29,8 @@ def carry(folder: Path, *paths: Path, **options: Any) -> dict[str, list[dict[str
     writer = open_writer(folder / "tape")
     import_recording("tardis", paths, "tardis", writer, **options)
     writer.close()
-    reader = open_reader(folder / "tape")
-    engine = Engine(reader.tape_id)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for batch in reader.read(0):
-        engine.feed(batch)
-        for kind, table in engine.take().items():
-            rows.setdefault(kind, []).extend(table.to_pylist())
-    reader.close()
-    assert engine.counts["quarantined"] == 0, rows["quarantine"]
+    rows, counts = decode_tape(folder / "tape")
+    assert counts["quarantined"] == 0, rows["quarantine"]
     return rows
 
 

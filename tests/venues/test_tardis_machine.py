@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from truetape.decode.engine import Engine
+from decoded import decode_tape
 from truetape.errors import ConfigError, DecodeError
 from truetape.events.rows import Rows, Scribe
-from truetape.tape import open_reader, open_writer
+from truetape.tape import open_writer
 from truetape.tape.foreign import import_recording
 from truetape.venues import load_venue
 from truetape.venues.tardis.machine import FEED, name_url, name_wanted
@@ -28,15 +28,7 @@ def carry(folder: Path, lines: list[bytes]) -> tuple[dict[str, list[dict[str, An
     writer = open_writer(folder / "tape")
     import_recording("tardis-normalized", [path], "tardis", writer, feed="machine")
     writer.close()
-    reader = open_reader(folder / "tape")
-    engine = Engine(reader.tape_id)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for batch in reader.read(0):
-        engine.feed(batch)
-        for kind, table in engine.take().items():
-            rows.setdefault(kind, []).extend(table.to_pylist())
-    reader.close()
-    return rows, engine.counts
+    return decode_tape(folder / "tape")
 
 
 def read_lines(recordings: Path, name: str) -> list[bytes]:

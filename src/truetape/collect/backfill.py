@@ -4,6 +4,7 @@ Each piece of work stands between two events on the tape; when it ends in betwee
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from truetape import clock
 from truetape.collect.gate import Gate
 from truetape.collect.http import Ask, Http, HttpOptions, Pen
 from truetape.collect.key import Key
+from truetape.collect.listing import fetch_page, list_pages
 from truetape.collect.pace import WINDOW_S
 from truetape.collect.recorder import Recorder
 from truetape.errors import DecodeError, Fatal, Refused, TapeError, Transient
@@ -23,7 +25,6 @@ from truetape.venues._contract import Backfill, Stretch, Venue
 
 PAGES_MAX = 20_000
 """Pages of one range; a venue that has more is asked on by the next run."""
-LISTING_PAGES_MAX = 200
 WEIGHT_MIN = 25
 """A share is not made smaller than the dearest request."""
 FAILURES_MAX = 3
@@ -127,14 +128,12 @@ class Backfiller:
         gate = self._find_gate(None)
         async with Http(self._venue, self._url, self._quill, gate, self._options, name=BACKFILL) as http:
             for listing in self._venue.listings:
-                url: str | None = listing.url if listing.market in markets else None
-                for _ in range(LISTING_PAGES_MAX):
-                    if url is None:
-                        break
-                    feed = next(feed.name for feed in self._venue.feeds if feed.market == listing.market)
-                    reply = await http.fetch(Ask(feed, url, listing.weight, "listing"))
-                    found += self._venue.read_listing(url, reply.body)
-                    url = self._venue.find_next_page(url, reply.body)
+                if listing.market not in markets:
+                    continue
+                feed = next(feed.name for feed in self._venue.feeds if feed.market == listing.market)
+                read = partial(fetch_page, http, self._venue, listing, feed)
+                async for page in list_pages(self._venue, listing, read):
+                    found += page
         self._flush()
         return [
             one for one in dict.fromkeys(found) if symbol in (one.symbol, one.venue_symbol) and one.market in markets

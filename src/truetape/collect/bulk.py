@@ -3,7 +3,6 @@
 Nothing is held whole: a file goes to disk piece by piece, and from there to the tape block by block.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from truetape.collect.http import HttpOptions
 from truetape.config import rewrite_url
 from truetape.errors import DecodeError, TapeError
 from truetape.events.backfill import BACKFILL, Began, Ended
-from truetape.tape import TapeWriter
+from truetape.tape import TapeWriter, hash_file
 from truetape.tape.foreign.lines import read_blocks
 from truetape.tape.frame import FrameKind, Source
 from truetape.venues._contract import Bulk, BulkFile, Venue
@@ -77,12 +76,6 @@ def read_checksum(body: bytes, name: str) -> str:
     if match is None or match[2] != name:
         raise TapeError(f"checksum of {name}: {body[:100].decode(errors='replace')!r} is not its SHA-256 and its name")
     return match[1].lower()
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Shelver:

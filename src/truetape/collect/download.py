@@ -11,10 +11,9 @@ import aiohttp
 
 from truetape import clock
 from truetape.collect.gate import Gate
-from truetape.collect.http import REFUSALS, HttpOptions
-from truetape.collect.retry import GiveUp
+from truetape.collect.http import REFUSALS, HttpOptions, persist
 from truetape.collect.socket import read_retry_after
-from truetape.errors import Fatal, RateLimited, Refused, TruetapeError, VenueUnreachable
+from truetape.errors import Fatal, RateLimited, Refused, VenueUnreachable
 from truetape.venues._contract import Venue
 
 SUFFIX = ".part"
@@ -61,22 +60,13 @@ class Downloader:
         """
         if not _make_room(path):
             return False
-        attempt = 0
-        while True:
-            try:
-                part = await self._fetch_part(url, path, bytes_max)
-                await asyncio.to_thread(_finish, part, path, url, prove or prove_gzipped)
-            except TruetapeError as error:
-                attempt += 1
-                verdict = self._options.decide(error, attempt)
-                if isinstance(error, RateLimited):
-                    self._gate.ban(error.retry_after_s)
-                if isinstance(verdict, GiveUp) or attempt >= self._options.attempts_max:
-                    raise
-                if not isinstance(error, RateLimited):
-                    await asyncio.sleep(verdict.delay_s)
-            else:
-                return True
+
+        async def attempt() -> None:
+            part = await self._fetch_part(url, path, bytes_max)
+            await asyncio.to_thread(_finish, part, path, url, prove or prove_gzipped)
+
+        await persist(attempt, self._options, self._gate)
+        return True
 
     async def _fetch_part(self, url: str, path: Path, bytes_max: int) -> Path:
         """Make one attempt; what came of it stays."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -22,6 +24,8 @@ HEADER_PREFIXES_KEPT = ("x-bapi-", "x-mbx-", "ratelimit-", "x-ratelimit-")
 """Headers that say how a body came about or what we may still ask."""
 REFUSALS = (401, 403, 451)
 _PIECE_BYTES = 256 * 1024
+
+Result = TypeVar("Result")
 
 
 class Pen(Protocol):
@@ -61,6 +65,23 @@ class HttpOptions(msgspec.Struct, frozen=True):
     """Whom to trust as a venue; null: the certificate authorities this machine trusts."""
 
 
+async def persist(work: Callable[[], Awaitable[Result]], options: HttpOptions, gate: Gate) -> Result:
+    """Try until it goes well, as the options say; a ban holds everything to the venue. Raises what the last try did."""
+    attempt = 0
+    while True:
+        try:
+            return await work()
+        except TruetapeError as error:
+            attempt += 1
+            verdict = options.decide(error, attempt)
+            if isinstance(error, RateLimited):
+                gate.ban(error.retry_after_s)
+            if isinstance(verdict, GiveUp) or attempt >= options.attempts_max:
+                raise
+            if not isinstance(error, RateLimited):
+                await asyncio.sleep(verdict.delay_s)
+
+
 class Http:
     """Asks one venue; use within `async with`."""
 
@@ -93,19 +114,7 @@ class Http:
 
     async def fetch(self, ask: Ask) -> Reply:
         """Ask until an answer that stands (status below 500, no ban) comes; raises what the last try failed with."""
-        attempt = 0
-        while True:
-            try:
-                return await self.ask_once(ask)
-            except TruetapeError as error:
-                attempt += 1
-                verdict = self._options.decide(error, attempt)
-                if isinstance(error, RateLimited):
-                    self._gate.ban(error.retry_after_s)
-                if isinstance(verdict, GiveUp) or attempt >= self._options.attempts_max:
-                    raise
-                if not isinstance(error, RateLimited):
-                    await asyncio.sleep(verdict.delay_s)
+        return await persist(partial(self.ask_once, ask), self._options, self._gate)
 
     async def ask_once(self, ask: Ask) -> Reply:
         """Ask one time; raises RateLimited, VenueUnreachable or Refused when that was no answer."""

@@ -1,9 +1,8 @@
 """One venue: what it lists, the connections that follow from it, what it is asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +10,7 @@ from truetape.collect.connection import Connection, Tuning
 from truetape.collect.gate import Gate
 from truetape.collect.http import Ask, Http, HttpOptions
 from truetape.collect.key import leave_out_keyless, load_key
+from truetape.collect.listing import Page, fetch_page, list_pages, think
 from truetape.collect.market import Market
 from truetape.collect.orchestrator import Orchestrator
 from truetape.collect.plan import (
@@ -28,7 +28,7 @@ from truetape.collect.recorder import Recorder
 from truetape.collect.retry import GiveUp
 from truetape.collect.status import State
 from truetape.config import VenueSettings
-from truetape.errors import Fatal, Transient, TruetapeError, VenueUnreachable
+from truetape.errors import Fatal, Transient, TruetapeError
 from truetape.events.instrument import Instrument
 from truetape.events.wish import Fetch
 from truetape.tape.frame import Source
@@ -38,11 +38,7 @@ FETCHES_MAX = 1000
 """Fetches of one venue waiting; more are dropped, and an event says so."""
 FETCHERS = 4
 """Requests to one venue under way at once."""
-PAGES_MAX = 200
-"""Pages of one listing; a venue that has more gives up rather than being listed in part."""
 YEAR_S = 365 * 86_400.0
-
-Result = TypeVar("Result")
 
 
 class VenueCollector:
@@ -190,29 +186,16 @@ class VenueCollector:
             return self.venue.name_wanted(self._settings.instruments)
         listed: list[Instrument] = []
         for listing in choose_listings(self.venue, self._settings):
-            async for page in self._list(listing):
+            async for page in list_pages(self.venue, listing, partial(self._read_page, listing)):
                 listed += page
         return listed
 
-    async def _list(self, listing: Listing) -> AsyncIterator[list[Instrument]]:
-        """Yield the pages of one listing."""
-        url: str | None = listing.url
-        for _ in range(PAGES_MAX):
-            if url is None:
-                return
-            page, url = await self._read_page(listing, url)
-            yield page
-        raise Fatal(f"venues.{self.venue.name}: {listing.url} has more than {PAGES_MAX} pages")
-
-    async def _read_page(self, listing: Listing, url: str) -> tuple[list[Instrument], str | None]:
+    async def _read_page(self, listing: Listing, url: str) -> Page:
         """Read one page, however long the venue is away."""
         attempt = 0
         while True:
             try:
-                reply = await self.http.fetch(Ask(listing.market, url, listing.weight, "listing"))
-                if reply.status != 200:
-                    raise VenueUnreachable(f"{url} answered {reply.status}")
-                return await think(partial(read_page, self.venue, url, reply.body))
+                return await fetch_page(self.http, self.venue, listing, listing.market, url)
             except (Transient, msgspec.DecodeError) as error:
                 attempt += 1
                 self.reason = str(error)
@@ -253,16 +236,6 @@ def revise_plans(
             raise Fatal(f"venues.{venue.name}: the listing of {plan.feed.market} is empty now: not believed")
     chosen = choose_instruments(venue, settings, listed, is_complete=False)
     return revise_connections(venue, settings, plans, chosen)
-
-
-def read_page(venue: Venue, url: str, body: bytes) -> tuple[list[Instrument], str | None]:
-    """Return the instruments of one page of a listing, and the URL of the next page."""
-    return venue.read_listing(url, body), venue.find_next_page(url, body)
-
-
-async def think(work: Callable[[], Result]) -> Result:
-    """Run what takes tens of milliseconds beside the event loop, which has sockets to read."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def explain_bug(venue: str, error: Exception) -> Fatal:

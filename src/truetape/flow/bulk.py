@@ -11,17 +11,17 @@ from pathlib import Path
 import msgspec
 
 from truetape import clock
-from truetape.collect.bulk import Fetcher, Shelver, hash_file, read_checksum
+from truetape.collect.bulk import Fetcher, Shelver, read_checksum
 from truetape.collect.download import Absent
 from truetape.collect.http import HttpOptions
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
-from truetape.flow.history import count_rows, deliver_all, find_subject, find_url, hold_tape, settle_lake
+from truetape.flow.history import count_rows, deliver_tape, find_subject, find_url, hold_tape, settle_lake
 from truetape.flow.loss import SLACK_US, Past, Subject, name_kind, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
-from truetape.tape import TapeWriter
+from truetape.tape import TapeWriter, hash_file
 from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import Bulk, BulkFile, Stretch, Venue
 
@@ -132,7 +132,7 @@ class _Taker:
         began = Past(self._lake, subject, held).plan_file(span, lost)
         before = self._count(subject, name_kind(held))
         self._shelver.put(file, path, msgspec.structs.replace(began, file=file.url, sha256=sha256))
-        self._lake = deliver_all(self._settings)
+        self._lake = deliver_tape(self._settings)
         self._known.add((file.url, sha256))
         rows, bad = (now - was for now, was in zip(self._count(subject, name_kind(held)), before, strict=True))
         return Taken(path.name, "taken", file.from_us, rows, sha256, proof, bad)

@@ -21,6 +21,7 @@ from truetape.events.schema import KINDS
 from truetape.flow.file import export
 from truetape.lake import Lake, Rows
 from truetape.lake.digest import ColumnHasher
+from truetape.tape import hash_file
 from truetape.transform import build, read_variables
 
 DATASETS = ("canonical", "truth")
@@ -103,7 +104,7 @@ def export_dataset(
     count, digest = hash_rows(rows)
     markets, since, until = _span_markets(lake, selection)
     manifest = Manifest(
-        format=_FORMAT, dataset=dataset, truetape=version("truetape"), file=target.name, sha256=_hash_file(target),
+        format=_FORMAT, dataset=dataset, truetape=version("truetape"), file=target.name, sha256=hash_file(target),
         rows=count, rows_sha256=digest, columns=tuple(rows.sql("select * from rows limit 0").arrow().schema.names),
         selection=selection, markets=markets, since=since, until=until, inputs=_hash_inputs(lake, since, until, {}),
         variables=dict(read_variables(lake.path, dataset) if variables is None else variables),
@@ -137,7 +138,7 @@ def verify_dataset(lake: Lake, file: Path) -> Rebuild:
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
     problems = []
-    if _hash_file(file) != manifest.sha256:
+    if hash_file(file) != manifest.sha256:
         problems.append(f"{file.name} is not the file that was written: its sha256 differs from the manifest's")
     notes = [] if version("truetape") == manifest.truetape else [f"written by truetape {manifest.truetape}"]
     with tempfile.TemporaryDirectory(prefix="truetape-verify-") as folder:
@@ -261,8 +262,3 @@ def _normalize(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
             yield name, values.cast(pa.float64())
         else:
             yield name, values
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,10 +39,10 @@ def hold_tape(settings: Settings, *, is_new: bool = False) -> Iterator[TapeWrite
     finally:
         writer.close()
         if has_tape(settings.tape):  # nothing may have been written at all
-            deliver_all(settings)
+            deliver_tape(settings)
 
 
-def deliver_all(settings: Settings) -> Lake:
+def deliver_tape(settings: Settings) -> Lake:
     """Bring the sinks up to the tape's end; return the lake among them, ConfigError when there is none."""
     lake = find_lake(settings)
     deliver(settings.tape, settings.sinks, settings.deliver)
@@ -66,7 +66,7 @@ def find_lake(settings: Settings) -> Lake:
 
 def settle_lake(settings: Settings, writer: TapeWriter) -> Lake:
     """Bring the lake up to the tape's end, and what an earlier run left unfinished to an end."""
-    lake = deliver_all(settings)
+    lake = deliver_tape(settings)
     if "connection" not in lake.versions():
         return lake
     left = lake.sql(
@@ -78,7 +78,7 @@ def settle_lake(settings: Settings, writer: TapeWriter) -> Lake:
     if left.num_rows == 0:
         return lake
     break_off(writer, [(row["venue"], row["feed"]) for row in left.to_pylist()])
-    return deliver_all(settings)
+    return deliver_tape(settings)
 
 
 def find_subject(

@@ -26,7 +26,7 @@ from truetape.collect.socket import SocketOptions
 from truetape.config import Settings, load_keys, name_key, rewrite_url
 from truetape.errors import ConfigError, TruetapeError
 from truetape.flow.foreign import NORMALIZED, TARDIS, import_files
-from truetape.flow.history import deliver_all, find_url
+from truetape.flow.history import deliver_tape, find_url
 from truetape.lake import Lake
 from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
@@ -206,7 +206,7 @@ def import_fetched(
 
     `exchange` is that of raw recordings; empty: the files are CSV, or a machine's lines. Raises TapeLocked when a recorder holds the tape.
     """
-    lake = deliver_all(settings) if has_tape(settings.tape) else None
+    lake = deliver_tape(settings) if has_tape(settings.tape) else None
     form, venue = ("tardis-raw", name_venue(exchange)) if exchange else (TARDIS, TARDIS)
     form = NORMALIZED if any(".ndjson" in one.file for one in fetched) else form
     done = []
@@ -219,7 +219,7 @@ def import_fetched(
         counts = import_files(form, [one.path], venue, settings.tape, feed=feed, broken=broken)
         done.append(msgspec.structs.replace(one, frames=counts[0][1]))
     if any(one.frames is not None for one in done):
-        deliver_all(settings)
+        deliver_tape(settings)
     return done
 
 

@@ -4,7 +4,6 @@ A segment goes only when every sink has it, its content is what the manifest say
 began in it, and no pinned dataset was built from it. What its decoding added up to is kept, so that `verify` still balances the whole.
 """
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from truetape.lake import drop_days, find_holder
 from truetape.ops.place import list_lakes
 from truetape.sinks import name_beside, open_sink, split_spec
 from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed, open_reader
-from truetape.tape.folder import check_identity, segment_path
+from truetape.tape.folder import check_identity, hash_file, segment_path
 from truetape.tape.pruning import prune_segments
 
 DAY_NS = 86_400 * 10**9
@@ -130,9 +129,9 @@ def _prune_tape(settings: Settings, segments: list[SegmentInfo]) -> None:
     """Decode the segments once more, which proves that they read, and take them off."""
     folder = find_folder(settings.tape)
     for info in segments:
-        with segment_path(folder, info.first).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != info.sha256:
-                raise TapeError(f"{segment_path(folder, info.first)} is not as the manifest says: nothing was pruned")
+        path = segment_path(folder, info.first)
+        if hash_file(path) != info.sha256:
+            raise TapeError(f"{path} is not as the manifest says: nothing was pruned")
     reader = open_reader(settings.tape)
     try:
         engine, end = start_engine(reader), segments[-1].end

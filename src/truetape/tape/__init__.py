@@ -10,7 +10,7 @@ from truetape.tape.contract import (
     TapeSettings,
     TapeWriter,
 )
-from truetape.tape.folder import find_writer
+from truetape.tape.folder import find_writer, hash_file
 from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source
 from truetape.tape.message import iter_payloads
 from truetape.tape.opening import find_folder, has_tape, open_reader, open_writer
@@ -35,6 +35,7 @@ __all__ = [
     "find_folder",
     "find_writer",
     "has_tape",
+    "hash_file",
     "iter_payloads",
     "list_sealed",
     "list_segments",

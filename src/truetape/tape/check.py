@@ -1,13 +1,12 @@
 """Look at a tape as a whole: its segments, and whether every byte is as it was written."""
 
-import hashlib
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from truetape.errors import TapeError
 from truetape.tape.contract import SegmentInfo, TapeCheck, TapeProblem
-from truetape.tape.folder import check_identity, list_firsts, read_manifest, segment_path
+from truetape.tape.folder import check_identity, hash_file, list_firsts, read_manifest, segment_path
 from truetape.tape.pruning import REASON
 from truetape.tape.recovery import describe_segment
 from truetape.tape.segment import Window, scan_segment
@@ -87,7 +86,6 @@ def _compare(path: Path, info: SegmentInfo, frames: int, closed: bool) -> list[T
         reasons.append("sealed, but the end of the stream is missing")
     if frames != info.count:
         reasons.append(f"{frames} intact frames where the manifest says {info.count}")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != info.sha256:
-            reasons.append("the file's hash is not the manifest's")
+    if hash_file(path) != info.sha256:
+        reasons.append("the file's hash is not the manifest's")
     return [TapeProblem(path.name, -1, info.first, reason) for reason in reasons]

@@ -7,6 +7,7 @@ segments/        00000000000000000000.arrows, named by the first offset
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -213,3 +214,9 @@ def find_writer(folder: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Repair what a crash left: cut damage out of segments, keep it beside them as evidence, and tell of it."""
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from truetape.tape.contract import SegmentInfo
 from truetape.tape.folder import (
     append_manifest,
     explain_os_error,
+    hash_file,
     list_firsts,
     read_manifest,
     segment_path,
@@ -147,8 +147,8 @@ def describe_segment(path: Path, first: int, reason: str) -> SegmentInfo:
             received = [received[0] if received else edge[0].as_py(), edge[-1].as_py()]
     finally:
         window.close()
-    with explain_os_error(path, "read"), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with explain_os_error(path, "read"):
+        digest = hash_file(path)
     return SegmentInfo(
         first=first,
         end=places[-1].offset + places[-1].frames if places else first,
