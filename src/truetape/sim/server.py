@@ -263,7 +263,7 @@ class SimServer:
         try:
             await socket.prepare(request)
         except ConnectionError:
-            return socket  # the client went away before it was greeted
+            return web.Response(status=408)  # nobody hears it: the client went away before it was greeted
         self._count += 1
         hub = self.world.hub(fake.name, line.feed)
         assert request.transport is not None
