@@ -61,8 +61,8 @@ async def test_it_is_recorded_like_any_venue(tmp_path: Path) -> None:
         def look(status: LiveStatus) -> None:
             counts = status.view.counts if status.view else {}
             kinds = ("trade", "book_change", "quote", "book_snapshot", "derivative", "liquidation", "ticker")
-            # Each of the streams begins with a gap's opening and end; more are of what was lost.
-            if all(counts.get(f"rows.{kind}") for kind in kinds) and counts.get("rows.gap", 0) > 2 * 14 + 8:
+            # A gap is two rows: each stream has one at its beginning, and one of the cut; more are what the machine lost.
+            if all(counts.get(f"rows.{kind}") for kind in kinds) and counts.get("rows.gap", 0) > 2 * 2 * 14 + 8:
                 stop.set()
 
         async with asyncio.timeout(60):
