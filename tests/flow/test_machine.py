@@ -61,8 +61,9 @@ async def test_it_is_recorded_like_any_venue(tmp_path: Path) -> None:
         def look(status: LiveStatus) -> None:
             counts = status.view.counts if status.view else {}
             kinds = ("trade", "book_change", "quote", "book_snapshot", "derivative", "liquidation", "ticker")
-            # A gap is two rows: each stream has one at its beginning, and one of the cut; more are what the machine lost.
-            if all(counts.get(f"rows.{kind}") for kind in kinds) and counts.get("rows.gap", 0) > 2 * 2 * 14 + 8:
+            # A gap is two rows: each stream has one at its beginning, and one of the cut. More are what the machine lost,
+            # and more than one for each stream are ends, too.
+            if all(counts.get(f"rows.{kind}") for kind in kinds) and counts.get("rows.gap", 0) > 2 * 2 * 14 + 14:
                 stop.set()
 
         async with asyncio.timeout(60):
