@@ -1,11 +1,15 @@
 """Log lines in a file: rotated by size and age, kept so many, without secrets, and never in the way."""
 
+import fcntl
 import json
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Run
+from command_line import Run, spawn
 
 from truetape import clock
 from truetape.cli._live import Lines
@@ -54,6 +58,79 @@ def test_a_file_that_is_old_is_put_by_also_by_the_next_program(tmp_path: Path, f
             log.info("started", hour=hour)
     counts = {one.name: len(one.read_text().splitlines()) for one in tmp_path.iterdir()}
     assert counts == {"a.log.2": 2, "a.log.1": 2, "a.log": 1}
+
+
+WRITER = """
+import sys
+from truetape.cli._log import open_log
+from truetape.config import LogSettings
+print("ready", flush=True)
+sys.stdin.readline()
+with open_log(LogSettings(file=sys.argv[1], max_bytes=20_000, keep=500), is_silent=True) as log:
+    for number in range(1500):
+        log.info("line", writer=sys.argv[2], number=number)
+"""
+
+
+def test_several_processes_share_a_file_and_lose_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, path, str(name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in range(3)
+    ]
+    for writer in writers:  # all at once
+        assert writer.stdout is not None and writer.stdout.readline()
+    for writer in writers:
+        writer.communicate(b"go\n")
+    files = sorted(tmp_path.iterdir(), key=lambda one: int(one.suffix.removeprefix(".").replace("jsonl", "0")))
+    assert len(files) > 20
+    assert all(one.stat().st_size <= 20_000 for one in files)
+    lines = [line for one in reversed(files) for line in read_lines(one)]
+    for name in "012":  # each one's in its order, none lost, none cut, none twice
+        assert [line["number"] for line in lines if line["writer"] == name] == [*range(1500)]
+
+
+def test_who_holds_the_file_and_stands_still_does_not_keep_others_from_writing(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with path.open("a") as held, open_log(LogSettings(file=str(path), max_bytes=10_000), is_silent=True) as log:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        log.info("x" * 11_000)
+        log.info("next")
+    assert len(read_lines(path)) == 2  # after a second, and at once
+    assert [one.name for one in tmp_path.iterdir()] == ["a.jsonl"]  # nothing was put by without the lock
+
+
+def test_a_file_that_is_taken_away_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with open_log(LogSettings(file=str(path)), is_silent=True) as log:
+        log.info("first")
+        path.rename(tmp_path / "away")
+        log.info("second")
+    assert [line["event"] for line in read_lines(path)] == ["second"]
+
+
+def test_a_job_as_cron_runs_it_logs_what_it_says(tmp_path: Path) -> None:
+    """Two at once write one file; a failure is there with its reason, and without the secret in it."""
+    (tmp_path / "truetape.yaml").write_text(
+        "tape: t\nsinks: ['lake:l']\nops: {state: s}\nlog: {file: log/jobs.jsonl}\nretention: {tape_days: 1}\n"
+        "backup: {to: 'ftp://secret-token-of-mine'}\n"
+    )
+    environment = {"TRUETAPE_KEY_X_TOKEN": "secret-token-of-mine"}
+    running = [spawn("jobs", "run", name, cwd=tmp_path, env=environment) for name in ("build", "gaps_repair", "backup")]
+    codes = [(one.communicate(), one.returncode)[1] for one in running]
+    assert codes == [0, 0, 2]
+    lines = read_lines(tmp_path / "log/jobs.jsonl")
+    assert Counter(line["event"] for line in lines if line["event"].startswith("job ")) == {
+        "job began": 3, "job done": 2, "job failed": 1
+    }  # fmt: skip
+    assert {line["job"] for line in lines} == {"build", "gaps_repair", "backup"}
+    assert any("there is no tape yet" in line["event"] for line in lines)
+    (failed,) = [line for line in lines if line["event"] == "job failed"]
+    assert failed["level"] == "error" and "ftp://" in failed["error"]
+    assert "secret-token" not in (tmp_path / "log/jobs.jsonl").read_text()
+    daemon = spawn("jobs", "run", "gaps_repair", "--due", "2026-01-01T00:00:00", cwd=tmp_path)
+    assert "there is no tape yet" in daemon.communicate()[0]  # which the daemon that started it logs
+    assert len(read_lines(tmp_path / "log/jobs.jsonl")) == len(lines)
 
 
 def test_a_full_disk_is_told_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,17 @@
 """Log lines: events with fields, as text or JSON, on standard output and in a file that is rotated."""
 
 import contextlib
+import fcntl
 import logging
 import logging.handlers
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import click
@@ -21,10 +24,16 @@ from truetape.errors import ConfigError
 Event = MutableMapping[str, Any]
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 HEAD_BYTES = 4096
+LOCK_TRIES_MAX = 100
+LOCK_PAUSE_S = 0.01
+"""Another process that writes a line needs microseconds; one that stands still must not make us stand still."""
 
 
 class LogFile(logging.handlers.RotatingFileHandler):
-    """A file that becomes `NAME.1` when it is too large or too old; files beyond the last number are deleted."""
+    """A file that becomes `NAME.1` when it is too large or too old; files beyond the last number are deleted.
+
+    Several processes may write it: each line and each change of files is made by one at a time.
+    """
 
     def __init__(self, path: Path, bytes_max: int, hours_max: float, keep: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,9 +41,63 @@ class LogFile(logging.handlers.RotatingFileHandler):
         self._age_ns = int(hours_max * 3600e9)
         self._began_ns = _find_begin(path)
         self._has_failed = False
+        self._is_held = False
+        """Without the lock lines are added, and files stay as they are."""
+        self._tries = LOCK_TRIES_MAX
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line into the file that has the name now: another process may have put ours by."""
+        try:
+            with self._hold():
+                super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Hold the file that has the name within the block, against other processes."""
+        held = self._lock_newest()
+        self._is_held = held is not None
+        self._tries = LOCK_TRIES_MAX if held is not None else 1  # it is waited for once
+        try:
+            yield
+        finally:
+            if held is not None:
+                fcntl.flock(held, fcntl.LOCK_UN)
+                os.close(held)
+
+    def _lock_newest(self) -> int | None:
+        """Lock the file that has the name, opening it anew where that is another than ours; null: somebody holds it on."""
+        for _ in range(self._tries):
+            if self.stream is None or not self._is_newest():
+                self._open_anew()
+            held = os.dup(self.stream.fileno())  # stays while a change of files closes the stream
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_newest():
+                    return held
+                fcntl.flock(held, fcntl.LOCK_UN)
+            except BlockingIOError:
+                sleep(LOCK_PAUSE_S)
+            os.close(held)
+        return None
+
+    def _is_newest(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.stream.fileno()), Path(self.baseFilename).stat())
+        except FileNotFoundError:
+            return False
+
+    def _open_anew(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+        self.stream = self._open()
+        self._began_ns = _find_begin(Path(self.baseFilename))
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """Tell whether a line goes into a new file."""
+        if not self._is_held:
+            return False
         is_old = bool(self._age_ns) and clock.wall_ns() - self._began_ns >= self._age_ns
         return (is_old and Path(self.baseFilename).stat().st_size > 0) or bool(super().shouldRollover(record))
 

@@ -1,14 +1,19 @@
 """What is done on a schedule."""
 
 import sys
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from truetape.cli._options import config_option, json_option, read_settings
 from truetape.cli._output import print_json, print_rows
 from truetape.cli._progress import show_progress
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from truetape.config import Settings
 
 
 @click.group("jobs")
@@ -45,32 +50,56 @@ def list_(config_path: Path, as_json: bool) -> None:
 @config_option
 @json_option
 def run(name: str, due: object, config_path: Path, as_json: bool) -> None:
-    """Run one job now; when it is running already, say who runs it and exit with 0."""
+    """Run one job now; when it is running already, say who runs it and exit with 0.
+
+    What it says goes into `log.file`, too; a daemon that runs it logs it itself.
+    """
     from datetime import UTC, datetime
 
     import msgspec
 
-    from truetape.cli._daemon import deliver_quietly
-    from truetape.errors import Busy
-    from truetape.ops import load_job, run_job
+    from truetape.cli._log import open_log
 
     due_at = due.replace(tzinfo=UTC) if isinstance(due, datetime) else None
     settings = read_settings(config_path)
+    logged = msgspec.structs.replace(settings.log, file="") if due_at else settings.log
+    with open_log(logged, is_silent=True) as log:
+        _run(name, settings, due_at, log.bind(job=name), as_json)
+
+
+def _run(name: str, settings: "Settings", due_at: "datetime | None", log: Any, as_json: bool) -> None:
+    """Run a job, telling it on the screen and in the log's file."""
+    import msgspec
+
+    from truetape.cli._daemon import deliver_quietly
+    from truetape.errors import Busy, TruetapeError
+    from truetape.ops import load_job, run_job
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+        log.info(line)
+
+    log.info("job began")
     try:
         job = load_job(name)
         with show_progress() as report:
             show = report if sys.stderr.isatty() else None
-            say = partial(click.echo, err=as_json)
             done = run_job(job, settings, due_at=due_at, say=say, show=show)
     except Busy as error:
-        click.echo(str(error), err=as_json)
+        say(str(error))
         return
+    except BaseException as error:
+        log.error(
+            "job failed", error=str(error) if isinstance(error, TruetapeError) else f"{type(error).__name__}: {error}"
+        )
+        raise
     finally:
         deliver_quietly(settings)
+    counts = msgspec.json.decode(done.report, type=dict[str, int | str])
+    log.info("job done", report=counts)
     if as_json:
         print_json(done)
         return
-    counts = msgspec.json.decode(done.report, type=dict[str, int | str])
     click.echo(f"{name} {done.state}: " + ", ".join(f"{key} {value}" for key, value in counts.items()))
 
 

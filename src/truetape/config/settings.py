@@ -174,7 +174,7 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Log lines below this are left out."""
     file: str = ""
-    """Log lines of `run`, `record` and `poll` are written there, too; one file for one program. Empty: nowhere."""
+    """Log lines of `run`, `record`, `poll` and `jobs run` are written there, too, by several at once. Empty: nowhere."""
     file_format: Literal["json", "console"] = "json"
     """What the lines in the file look like."""
     max_bytes: Annotated[int, msgspec.Meta(ge=10_000)] = 50_000_000
