@@ -1,8 +1,9 @@
-"""A mail server on loopback that speaks SMTP with a password, and a proxy that stands for any service behind TLS."""
+"""A mail server on loopback that speaks SMTP with a password, in the clear and in TLS, and a proxy that stands for any service behind TLS."""
 
 import base64
 import json
 import queue
+import socket
 import socketserver
 import ssl
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import Message
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import trustme
 
@@ -18,20 +19,38 @@ USER, PASSWORD = "watch", "mail-password"
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """Takes mail of those who know the password; `is_away` refuses everybody."""
+    """Takes mail of those who know the password; `is_away` refuses everybody.
+
+    Where it has TLS, from the first byte (`ssl`) or after STARTTLS, it hears no password and no mail in the clear.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Literal["insecure", "ssl", "starttls"] = "insecure") -> None:
         super().__init__(("127.0.0.1", 0), _Session)
+        self.mode = mode
+        self.authority = trustme.CA()
         self.heard: queue.Queue[Message] = queue.Queue()
+        self.said: list[tuple[bool, str]] = []
+        """(whether in TLS, the command) of all that clients said."""
         self.is_away = False
 
     @property
     def address(self) -> str:
+        return self.write_address(self.mode)
+
+    def write_address(self, mode: str) -> str:
+        """Write the address as Apprise takes it, for a server that is thought to be of a mode."""
+        scheme = "mailto" if mode == "insecure" else "mailtos"
         port = self.server_address[1]
-        return f"mailto://{USER}:{PASSWORD}@127.0.0.1:{port}?from=watch@example.com&to=me@example.com&mode=insecure"
+        return f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}?from=watch@example.com&to=me@example.com&mode={mode}"
+
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Speak TLS from here on, with a certificate of our authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert("127.0.0.1").configure_cert(context)
+        return context.wrap_socket(connection, server_side=True)
 
 
 class _Session(socketserver.StreamRequestHandler):
@@ -43,13 +62,38 @@ class _Session(socketserver.StreamRequestHandler):
         if self.server.is_away:
             self.say("421 closing")
             return
-        self.say("220 loopback ESMTP")
+        try:
+            if self.server.mode == "ssl":
+                self.secure()
+            self.say("220 loopback ESMTP")
+            self.talk()
+        except (ssl.SSLError, ConnectionError):
+            return  # a client that does not trust us, or does not speak TLS
+        finally:
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.connection.close()
+
+    def secure(self) -> None:
+        """Go on in TLS."""
+        self.connection = self.server.wrap(self.request)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
+
+    def talk(self) -> None:
+        """Answer until the client goes."""
         is_known = False
-        for line in iter(self.rfile.readline, b""):
+        for line in iter(lambda: self.rfile.readline(), b""):
             verb, _, rest = line.decode().strip().partition(" ")
+            is_secure = isinstance(self.connection, ssl.SSLSocket)
+            self.server.said.append((is_secure, verb.upper()))
             match verb.upper():
                 case "EHLO":
-                    self.say("250-loopback", "250 AUTH PLAIN")
+                    has_tls = self.server.mode == "starttls" and not is_secure
+                    self.say("250-loopback", "250 STARTTLS" if has_tls else "250 AUTH PLAIN")
+                case "STARTTLS":
+                    self.say("220 go on")
+                    self.secure()
+                case "AUTH" | "MAIL" if self.server.mode != "insecure" and not is_secure:
+                    self.say("530 not in the clear")
                 case "AUTH":
                     given = base64.b64decode(rest.split(" ")[1]).split(b"\0")[1:]
                     is_known = given == [USER.encode(), PASSWORD.encode()]

@@ -52,6 +52,53 @@ async def test_a_wrong_password_is_a_message_not_sent(mail: MailServer) -> None:
     assert (mail.heard.qsize(), postman.waiting) == (0, 1)
 
 
+@pytest.fixture(params=["ssl", "starttls"])
+def safe_mail(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
+    """A server with TLS, whose authority is trusted as operators do it."""
+    server = MailServer(request.param)
+    server.authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with serve(server):
+        yield server
+
+
+async def test_mail_goes_through_tls(safe_mail: MailServer) -> None:
+    assert await Postman([safe_mail.address]).send(Message("truetape: 1 trouble", "first", is_recovery=False))
+    subject, lines = read(safe_mail)
+    assert (subject, lines[-1]) == ("truetape: 1 trouble", "first")
+    assert {"AUTH", "MAIL", "DATA"} <= {verb for is_secure, verb in safe_mail.said if is_secure}
+    assert {verb for is_secure, verb in safe_mail.said if not is_secure} <= {"EHLO", "STARTTLS"}
+
+
+async def test_a_server_that_is_not_trusted_hears_no_password(
+    safe_mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its authority is trusted, or `verify=no` says not to look."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    postman = Postman([safe_mail.address])
+    assert not await postman.send(TROUBLE)
+    assert (safe_mail.heard.qsize(), postman.waiting) == (0, 1)
+    assert "AUTH" not in [verb for _, verb in safe_mail.said]
+    assert await Postman([f"{safe_mail.address}&verify=no"]).send(TROUBLE)
+    assert read(safe_mail)[0] == TROUBLE.title
+
+
+@pytest.mark.parametrize("mode", ["ssl", "starttls"])
+async def test_a_server_without_tls_hears_no_password_that_was_meant_for_tls(mail: MailServer, mode: str) -> None:
+    assert not await Postman([mail.write_address(mode)]).send(TROUBLE)
+    assert mail.heard.empty()
+    assert "AUTH" not in [verb for _, verb in mail.said]
+
+
+def test_a_password_in_the_clear_is_told() -> None:
+    safe = ["mailtos://a:b@example.com", "mailto://a:b@gmail.com", "jsons://a:b@example.com/", "json://example.com/",
+            "mailto://a:b@example.com?smtp=127.0.0.1", "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"]  # fmt: skip
+    assert Postman(safe).doubts == []
+    assert [doubt.split(" (")[0] for doubt in Postman([*safe, "mailto://a:b@example.com"]).doubts] == [
+        "TRUETAPE_ALERT_URLS: address 7 of 7 sends its password in the clear"
+    ]
+
+
 def test_troubles_are_grouped_and_taken_back_by_mail(mail: MailServer, tmp_path: Path) -> None:
     """What begins within the time of grouping is one mail, what ends is one more, whatever else comes and goes."""
     settings = Settings(alerts=AlertSettings(group_seconds=60, disk_free_bytes_min=0))

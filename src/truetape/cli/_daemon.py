@@ -43,6 +43,8 @@ class Daemon:
         check_jobs(self._settings)
         addresses = load_alert_urls()
         postman = Postman(addresses) if addresses else None
+        for doubt in postman.doubts if postman else ():
+            self._say(doubt)
         async with contextlib.AsyncExitStack() as stack:
             if self._settings.ops.health_port:
                 server = await stack.enter_async_context(HealthServer(self._look, self._settings.ops.health_port))

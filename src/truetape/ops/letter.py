@@ -33,14 +33,21 @@ class Postman:
         except ImportError as error:
             raise MissingExtra("alerts", "ops") from error
         self._boxes: list[_Box] = []
+        self.doubts: list[str] = []
+        """What is wrong with addresses that will do, one line each."""
         for number, address in enumerate(addresses, 1):
             service = apprise.Apprise()
             if not service.add(address):
                 raise ConfigError(
                     f"TRUETAPE_ALERT_URLS: address {number} of {len(addresses)} is none that Apprise knows"
-                    " (like mailto://user:password@host, slack://tokens, tgram://token/chat, json://host/path)"
+                    " (like mailtos://user:password@host, slack://tokens, tgram://token/chat, json://host/path)"
                 )
             self._boxes.append(_Box(service))
+            if any(_is_open(plugin) for plugin in service):
+                self.doubts.append(
+                    f"TRUETAPE_ALERT_URLS: address {number} of {len(addresses)} sends its password in the clear"
+                    " (mailtos:// and jsons:// go through TLS)"
+                )
         self._kinds = {True: apprise.NotifyType.SUCCESS, False: apprise.NotifyType.WARNING}
 
     @property
@@ -72,3 +79,9 @@ class Postman:
             if box.waiting and box.waiting[0] is message:
                 box.waiting.popleft()
         return True
+
+
+def _is_open(plugin: Any) -> bool:
+    """Tell whether a password goes over the network without TLS."""
+    host = getattr(plugin, "smtp_host", "") or plugin.host or ""
+    return bool(plugin.password) and not plugin.secure and host != "localhost" and not host.startswith("127.")
