@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from truetape.collect.backfill import FAILURES_MAX, Backfiller, Order, Result, break_off, list_stretches
 from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
-from truetape.errors import Refused
+from truetape.errors import Refused, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.sim.server import SimServer
 from truetape.tape import open_reader, open_writer
@@ -39,11 +41,15 @@ async def ask(folder: Path, orders: list[Order], faults: str = "") -> list[Resul
     return results
 
 
-def read_tape(folder: Path) -> list[tuple[int, str, dict[str, object]]]:
+def read_rows(folder: Path) -> list[dict[str, Any]]:
     reader = open_reader(str(folder))
     rows = [row for batch in reader.read(reader.first) for row in batch.data.to_pylist()]
     reader.close()
-    return [(row["kind"], row["connection"], json.loads(row["meta"])) for row in rows]
+    return rows
+
+
+def read_tape(folder: Path) -> list[tuple[int, str, dict[str, object]]]:
+    return [(row["kind"], row["connection"], json.loads(row["meta"])) for row in read_rows(folder)]
 
 
 async def test_answers_stand_between_beginning_and_end(tmp_path: Path) -> None:
@@ -100,3 +106,16 @@ async def test_instruments_are_found_in_listings(tmp_path: Path, symbol: str) ->
         found = await Backfiller(VENUE, server.url, writer).find_instruments(symbol, {"spot"})
     writer.close()
     assert [(one.market, one.venue_symbol) for one in found] == [("spot", "BTCUSDT")]
+
+
+@pytest.mark.parametrize("body", ["<html>not today</html>", '{"symbols": 7}', "[1]"])
+async def test_a_listing_that_is_none_is_told_in_one_line(
+    tmp_path: Path, new_venue: Any, server: Any, body: str
+) -> None:
+    server.replies += [web.Response(text=body)]
+    writer = open_writer(str(tmp_path / "tape"))
+    wrong = r"^https://fake.test/instruments answered what is no listing of Fake: .+$"
+    with pytest.raises(VenueUnreachable, match=wrong):
+        await Backfiller(new_venue(), server.url, writer, None, HASTY).find_instruments("BTC-USD", {"spot"})
+    writer.close()
+    assert body.encode() in [row["payload"] for row in read_rows(tmp_path / "tape")]  # it is on the tape all the same

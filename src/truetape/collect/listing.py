@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+import msgspec
+
 from truetape.collect.http import Ask, Http
 from truetape.errors import Fatal, VenueUnreachable
 from truetape.events.instrument import Instrument
@@ -32,11 +34,14 @@ async def list_pages(
 
 
 async def fetch_page(http: Http, venue: Venue, listing: Listing, feed: str, url: str) -> Page:
-    """Ask for one page, as of a feed; raises what `Http.fetch` does, VenueUnreachable on another status than 200."""
+    """Ask for one page, as of a feed; raises what `Http.fetch` does, VenueUnreachable when the answer is no listing."""
     reply = await http.fetch(Ask(feed, url, listing.weight, "listing"))
     if reply.status != 200:
         raise VenueUnreachable(f"{url} answered {reply.status}")
-    return await think(partial(_read_page, venue, url, reply.body))
+    try:
+        return await think(partial(_read_page, venue, url, reply.body))
+    except msgspec.DecodeError as error:
+        raise VenueUnreachable(f"{url} answered what is no listing of {venue.title}: {error}") from error
 
 
 def _read_page(venue: Venue, url: str, body: bytes) -> Page:

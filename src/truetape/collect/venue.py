@@ -196,7 +196,7 @@ class VenueCollector:
         while True:
             try:
                 return await fetch_page(self.http, self.venue, listing, listing.market, url)
-            except (Transient, msgspec.DecodeError) as error:
+            except Transient as error:
                 attempt += 1
                 self.reason = str(error)
                 verdict = self._tuning.decide(error, attempt)
