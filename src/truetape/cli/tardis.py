@@ -59,17 +59,22 @@ def datasets(
 @click.option("--symbol", "symbols", multiple=True, help="A symbol as the exchange spells it (btcusdt); default: all.")
 @click.option("--from", "begin", type=_MOMENT, required=True, help="First minute, UTC.")
 @click.option("--to", "end", type=_MOMENT, required=True, help="The minute after the last one.")
+@click.option("--machine", default="",
+              help="A tardis-machine to ask instead of the vendor: http://host:port, or ws://host:port of its sockets.")  # fmt: skip
 @click.option("--feed", help="The venue's feed that the messages are of; default: the first one of the market.")
 @_fetch_only_option
 @config_option
 @json_option
 def replay(  # noqa: PLR0913, PLR0917 - one argument per option
     exchange: str, channels: tuple[str, ...], symbols: tuple[str, ...], begin: "datetime", end: "datetime",
-    feed: str | None, fetch_only: bool, config_path: Path, as_json: bool,
+    machine: str, feed: str | None, fetch_only: bool, config_path: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fetch an exchange's own messages, minute by minute, into one file, and replay it onto the tape."""
+    """Fetch an exchange's own messages, minute by minute, into one file, and replay it onto the tape.
+
+    A machine's sockets tell no times: what comes of a minute is taken to be received at its end. Ask its HTTP side.
+    """
     from truetape.flow.tardis import Filter, fetch_raw, import_fetched
-    from truetape.venues.tardis.exchange import list_feeds, name_venue
+    from truetape.venues.tardis.exchange import name_venue
 
     settings = read_settings(config_path)
     name_venue(exchange)  # refuses those that nobody here reads, before anything is fetched
@@ -79,9 +84,9 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument per option
         [Filter(channel, symbols) for channel in channels],
         begin.replace(tzinfo=UTC),
         end.replace(tzinfo=UTC),
+        machine=machine,
         on_minutes=lambda minutes: click.echo(f"{minutes} minutes", err=True),
     )
-    feed = feed or next(iter(list_feeds(exchange)), None)
     _show([one] if fetch_only else import_fetched(settings, [one], exchange, feed), as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 from truetape import clock
@@ -17,8 +18,10 @@ SILENCE_S = 600.0
 LOOK_S = 5.0
 
 
-async def fetch_replay(url: str, path: Path, options: SocketOptions | None = None) -> int:
+async def fetch_replay(url: str, path: Path, options: SocketOptions | None = None, said: Sequence[bytes] = ()) -> int:
     """Write every message of a socket to a gzipped file, which gets its name when all came; return how many.
+
+    `said` is what it is told first.
 
     Raises VenueUnreachable with the machine's words when it did not come to its end.
     """
@@ -33,6 +36,8 @@ async def fetch_replay(url: str, path: Path, options: SocketOptions | None = Non
                 count += 1
 
         socket = await open_socket(url, take, 0, options or SocketOptions())
+        for payload in said:
+            socket.send(payload)
         while not socket.ended.done():
             await asyncio.wait([socket.ended], timeout=LOOK_S)
             if (clock.monotonic_ns() - socket.last_ns) / 1e9 > SILENCE_S:

@@ -19,8 +19,7 @@ from truetape.collect.download import Absent, Downloader
 from truetape.collect.gate import Gate
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import Key
-from truetape.collect.recording import Filter as Filter
-from truetape.collect.recording import Span, fetch_recording
+from truetape.collect.recording import RAW, TIMELESS, ask_machine, ask_socket, ask_vendor, fetch_recording, name_file
 from truetape.collect.replay import fetch_replay
 from truetape.collect.socket import SocketOptions
 from truetape.config import Settings, load_keys, name_key, rewrite_url
@@ -31,9 +30,11 @@ from truetape.lake import Lake
 from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
 from truetape.venues import load_venue
-from truetape.venues.tardis.exchange import name_venue
+from truetape.venues.tardis.exchange import list_feeds, name_venue
 from truetape.venues.tardis.machine import REPLAY_URL, Option, write_options
 from truetape.venues.tardis.relay import make_credentials
+from truetape.venues.tardis.replay import Filter as Filter
+from truetape.venues.tardis.replay import Minutes
 
 KEY = "API"
 PARALLEL = 4
@@ -96,7 +97,7 @@ def fetch_datasets(
 
     async def fetch_all() -> list[Fetched]:
         limit = asyncio.Semaphore(PARALLEL)
-        async with _open(base, options) as downloader, asyncio.TaskGroup() as group:
+        async with _open(_load_key(base), options) as downloader, asyncio.TaskGroup() as group:
             tasks = [group.create_task(_fetch_one(downloader, limit, folder, *file, on_file)) for file in files]
         return [task.result() for task in tasks]
 
@@ -128,26 +129,40 @@ def fetch_raw(
     begin: datetime,
     end: datetime,
     *,
+    machine: str = "",
     on_minutes: Callable[[int], None] = lambda minutes: None,
     options: HttpOptions | None = None,
 ) -> Fetched:
-    """Fetch an exchange's raw recording of whole minutes into one file in the folder of the settings."""
-    minutes = int((end - begin) / timedelta(minutes=1))
-    if not 0 < minutes <= MINUTES_MAX or begin.second or begin.microsecond:
-        raise ConfigError(f"--from {begin.isoformat()} --to {end.isoformat()}: not 1 to {MINUTES_MAX} whole minutes")
-    folder, base = Path(settings.tardis.folder) / "raw", settings.tardis.api_url
-    span = Span(exchange, begin, minutes, tuple(filters))
-    status: Status = "there" if (folder / span.name).exists() else "fetched"
-    _load_key(base, is_needed=status == "fetched")
+    """Fetch an exchange's raw recording of whole minutes into one file in the folder of the settings.
 
-    async def fetch() -> Path:
-        async with _open(base, options) as downloader:
-            return await fetch_recording(downloader, base, span, folder, on_minutes)
+    `machine` is a tardis-machine's address to ask instead of the vendor: `http://host:port` for `/replay`, or
+    `ws://host:port` for `/ws-replay`, which tells no times: what comes of a minute is taken to be received at its end.
+    """
+    count = int((end - begin) / timedelta(minutes=1))
+    if not 0 < count <= MINUTES_MAX or begin.second or begin.microsecond:
+        raise ConfigError(f"--from {begin.isoformat()} --to {end.isoformat()}: not 1 to {MINUTES_MAX} whole minutes")
+    scheme = urlsplit(machine).scheme
+    if machine and (scheme not in {"http", "https", "ws", "wss"} or not urlsplit(machine).hostname):
+        raise ConfigError(
+            f"--machine {machine!r} (allowed: http://host:port of its HTTP side, ws://host:port of its sockets)"
+        )
+    is_socket, base = scheme in {"ws", "wss"}, machine.rstrip("/") or settings.tardis.api_url
+    wanted = Minutes(exchange, begin, count, tuple(filters))
+    path = Path(settings.tardis.folder) / "raw" / name_file(wanted, TIMELESS if is_socket else RAW)
+    status: Status = "there" if path.exists() else "fetched"
+    key = None if machine else _load_key(base, is_needed=status == "fetched")
+
+    async def fetch() -> None:
+        async with _open(key, options, "identity" if machine else "gzip") as downloader:
+            ask = ask_machine if machine else ask_vendor
+            one = ask_socket(base, wanted) if is_socket else ask(downloader, base, wanted)
+            await fetch_recording(one, count, path, on_minutes)
 
     try:
-        return Fetched(span.name, status, _run(fetch))
+        _run(fetch)
     except Absent as error:
         raise ConfigError(str(error)) from error
+    return Fetched(path.name, status, path)
 
 
 def fetch_machine(
@@ -191,12 +206,16 @@ def _load_key(base: str, *, is_needed: bool = False) -> Key | None:
     return Key(TARDIS, make_credentials(KEY, urlsplit(base).hostname or ""), values) if values else None
 
 
-def _open(base: str, options: HttpOptions | None) -> Downloader:
-    gate = Gate(load_venue(TARDIS), _load_key(base), (REQUESTS_PER_MINUTE_MAX, 60.0))
-    return Downloader(load_venue(TARDIS), gate, options)
+def _open(key: Key | None, options: HttpOptions | None, encoding: str = "gzip") -> Downloader:
+    gate = Gate(load_venue(TARDIS), key, (REQUESTS_PER_MINUTE_MAX, 60.0))
+    return Downloader(load_venue(TARDIS), gate, options, encoding)
 
 
 # -- onto the tape ----------------------------------------------------------------------------------------------
+
+
+_FORMS = {".ndjson": NORMALIZED, f".{RAW}.": "tardis-raw", f".{TIMELESS}.": "tardis-minutes"}
+"""What files' names have in them → what they are; others are CSV."""
 
 
 def import_fetched(
@@ -204,13 +223,15 @@ def import_fetched(
 ) -> list[Fetched]:
     """Import what was fetched and is not on the tape; what was imported in part is imported to its end.
 
-    `exchange` is that of raw recordings; empty: the files are CSV, or a machine's lines. Raises TapeLocked when a recorder holds the tape.
+    `exchange` is that of raw recordings, `feed` the venue's that they are of (default: the market's first); no exchange:
+    the files are CSV, or a machine's lines. Raises TapeLocked when a recorder holds the tape.
     """
     lake = deliver_tape(settings) if has_tape(settings.tape) else None
-    form, venue = ("tardis-raw", name_venue(exchange)) if exchange else (TARDIS, TARDIS)
-    form = NORMALIZED if any(".ndjson" in one.file for one in fetched) else form
+    venue = name_venue(exchange) if exchange else TARDIS
+    feed = feed or next(iter(list_feeds(exchange)), None) if exchange else None
     done = []
     for one in fetched:
+        form = next((form for mark, form in _FORMS.items() if mark in one.file), TARDIS)
         left = _look_up(settings, lake, form, one.file) if lake is not None and one.path is not None else None
         if one.path is None or left == "whole":
             done.append(one)

@@ -13,10 +13,14 @@ import msgspec
 
 from truetape.sim.hub import Session
 from truetape.sim.protocol import Line, Query, Rules, encode_json
+from truetape.sim.venues._tardis_replay import ReplayTalk
 from truetape.sim.venues._tardis_rows import MARKETS, TICK_US, Row, list_rows
 from truetape.sim.world import World
 
 STREAM, REPLAY = "ws-stream-normalized", "ws-replay-normalized"
+RAW_STREAM, RAW_REPLAY = "ws-replay", "replay"
+PLACES = (STREAM, REPLAY, RAW_STREAM, RAW_REPLAY)
+"""Paths at which it answers; the last over HTTP."""
 LOSS_TICKS = 24
 """Every so many ticks it loses each exchange, and has it again at the next one."""
 MESSAGES_MAX = 5000
@@ -48,6 +52,8 @@ _read_options = msgspec.json.Decoder(list[_Option]).decode
 def connect(query: Query) -> Line | None:
     """Answer the addresses of its sockets."""
     path = query.host or query.path.strip("/")
+    if path == RAW_STREAM:
+        return Line("machine", Rules(lifetime_s=0.0), lambda session, world: ReplayTalk(session, world, query))
     if path not in {STREAM, REPLAY}:
         return None
     options = parse_qs(urlsplit(query.target).query).get("options", [""])[0]

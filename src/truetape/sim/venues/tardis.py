@@ -6,8 +6,6 @@ The relay wants `RELAY_KEY`, the vendor `API_KEY`; CSV files of a month's first 
 import csv
 import gzip
 import io
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -15,7 +13,8 @@ import msgspec
 
 from truetape.sim.protocol import FakeVenue, NoDesk, Query, Quota, Reply, encode_json
 from truetape.sim.venues import _tardis_machine
-from truetape.sim.venues._tardis_rows import MARKETS, TICK_US, has_type, list_rows, price_tick
+from truetape.sim.venues._tardis_replay import EXCHANGES, pack_minute, read_filters, read_time, send_replay
+from truetape.sim.venues._tardis_rows import MARKETS, has_type, list_rows
 from truetape.sim.world import World
 
 RELAY_HOST, API_HOST, DATASETS_HOST = "relay.test", "api.tardis.dev", "datasets.tardis.dev"
@@ -27,9 +26,11 @@ _DAY_US = 86_400_000_000
 
 
 def respond(world: World, query: Query) -> Reply:
-    """Answer by host; the bare path is the relay's."""
+    """Answer by host, or by the machine's path; the bare path is the relay's."""
     if query.host == API_HOST:
         return _send_slice(query)
+    if query.host == _tardis_machine.RAW_REPLAY or query.path.strip("/") == _tardis_machine.RAW_REPLAY:
+        return send_replay(query)
     return _send_file(world, query) if query.host == DATASETS_HOST else _send_page(world, query)
 
 
@@ -40,18 +41,6 @@ def refuse(status: int, text: str = "") -> bytes:
 
 def _refuse(status: int, text: str) -> Reply:
     return Reply(refuse(status, text), status)
-
-
-def _read_time(text: str) -> int | None:
-    """Return microseconds; null when it is none."""
-    if text.isdigit():
-        return int(text) * (1000 if len(text) <= 13 else 1)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 # -- the relay --------------------------------------------------------------------------------------------------
@@ -67,7 +56,7 @@ def _send_page(world: World, query: Query) -> Reply:
     exchange, symbol, data_type = places[1:]
     if exchange not in MARKETS or not has_type(data_type):
         return _refuse(404, f"no {data_type} of {exchange}")
-    start_us, end_us = (_read_time(query.args.get(name, "")) for name in ("start_time", "end_time"))
+    start_us, end_us = (read_time(query.args.get(name, "")) for name in ("start_time", "end_time"))
     if start_us is None or end_us is None:
         return _refuse(400, "start_time and end_time are times")
     limit = query.number("limit", 1000, ROWS_MAX)
@@ -86,7 +75,7 @@ def _send_file(world: World, query: Query) -> Reply:
     exchange, data_type, *date, name = places
     if date[2] != "01" and query.headers.get("authorization") != f"Bearer {API_KEY}":
         return _refuse(401, "the first day of a month is free, others need a key")
-    day = _read_time("-".join(date))
+    day = read_time("-".join(date))
     if exchange not in MARKETS or not has_type(data_type) or day is None:
         return _refuse(404, f"no {data_type} of {exchange} on that day")
     symbol = name.removesuffix(".csv.gz")
@@ -119,58 +108,28 @@ def pack_day(world: World, place: tuple[str, str, str], day_us: int) -> bytes:
 # -- raw recordings ---------------------------------------------------------------------------------------------
 
 
-class _Filter(msgspec.Struct):
-    channel: str
-    symbols: tuple[str, ...] = ()
-
-
-_read_filters = msgspec.json.Decoder(tuple[_Filter, ...]).decode
-
-
 def _send_slice(query: Query) -> Reply:
-    """Send one minute of frames as Binance sent them, each after the time it came; an empty line is a disconnect."""
+    """Send one minute of frames as the exchange sent them, each after the time it came."""
     if query.headers.get("authorization") != f"Bearer {API_KEY}":
         return _refuse(401, "no such key")
     exchange = query.path.removeprefix("/v1/data-feeds/")
-    if exchange not in {"binance", "binance-futures"}:
+    if exchange not in EXCHANGES:
         return _refuse(400, f"no recordings of {exchange}")
-    begin_us, offset = _read_time(query.args.get("from", "")), query.args.get("offset", "")
+    begin_us, offset = read_time(query.args.get("from", "")), query.args.get("offset", "")
     if begin_us is None or not offset.isdigit():
         return _refuse(400, "from in ISO 8601 format and offset are wanted")
     told = parse_qs(urlsplit(query.target).query).get("filters", ["[]"])[0]
     try:
-        filters = _read_filters(told)
+        filters = read_filters(told)
     except msgspec.DecodeError as error:
         return _refuse(400, f"filters: {error}")
-    body = gzip.compress("".join(_list_frames(filters, begin_us + int(offset) * 60_000_000)).encode(), 1, mtime=0)
+    body = pack_minute(exchange, filters, begin_us + int(offset) * 60_000_000)
     return Reply(body, quota="api", headers={"Content-Encoding": "gzip"}, content_type="application/x-json-stream")
-
-
-def _list_frames(filters: Sequence[_Filter], minute_us: int) -> list[str]:
-    lines = []
-    for tick in range(-(-minute_us // TICK_US), (minute_us + 60_000_000) // TICK_US):
-        for one in filters:
-            if one.channel == "trade":
-                lines += [_write_trade(symbol, tick) for symbol in one.symbols or ("btcusdt",)]
-    if minute_us // 60_000_000 % 10 == 9:  # the recorder was cut off at the end of each tenth minute
-        lines.append("\n")
-    return lines
-
-
-def _write_trade(symbol: str, tick: int) -> str:
-    at_us = tick * TICK_US
-    moment = datetime.fromtimestamp(at_us // 1_000_000, UTC)
-    data = {
-        "e": "trade", "E": at_us // 1000, "s": symbol.upper(), "t": tick, "p": f"{price_tick(tick):.2f}", "q": "0.01",
-        "T": at_us // 1000, "m": bool(tick % 2), "M": True,
-    }  # fmt: skip
-    frame = encode_json({"stream": f"{symbol}@trade", "data": data}).decode()
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.0012345Z {frame}\n"
 
 
 FAKE = FakeVenue(
     name="tardis",
-    hosts=(RELAY_HOST, API_HOST, DATASETS_HOST, _tardis_machine.STREAM, _tardis_machine.REPLAY),
+    hosts=(RELAY_HOST, API_HOST, DATASETS_HOST, *_tardis_machine.PLACES),
     specs=(),
     connect=_tardis_machine.connect,
     respond=respond,

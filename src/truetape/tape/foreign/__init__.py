@@ -20,6 +20,7 @@ _LINE_FORMATS: dict[str, StartReading] = {
     "hftbacktest": hftbacktest.start_reading,
     "cryptofeed": cryptofeed.start_reading,
     "tardis-raw": tardis.start_reading,
+    "tardis-minutes": tardis.start_reading_minutes,
     "tardis-json": tardis.start_reading_json,
     "tardis-normalized": tardis.start_reading_normalized,
     "plain": plain.start_reading,

@@ -28,6 +28,21 @@ def start_reading(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadL
     return read_line
 
 
+def start_reading_minutes(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadLine:
+    """Read raw replay lines of tardis-machine's sockets, which bear the end of their minute; the tape says so."""
+    read_line, is_first = start_reading(origin, lines), True
+
+    def read_first(line: bytes) -> tuple[Frame, ...]:
+        nonlocal is_first
+        frames = tuple(read_line(line))
+        if not is_first or not frames:
+            return frames
+        is_first = False
+        return (make_event(frames[0], event="note", times="the ends of the minutes", losses="not told"), *frames)
+
+    return read_first
+
+
 class _Entry(msgspec.Struct, rename="camel"):
     local_timestamp: str
     message: msgspec.Raw
