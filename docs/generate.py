@@ -431,7 +431,8 @@ def write_formats() -> str:
     rows = []
     for name, reader in FORMATS.items():
         module = importlib.import_module(reader.__module__)
-        text = reader if name == "tardis-json" else module
+        # Several formats share a module, which is named for the first of them.
+        text = reader if name.startswith("tardis-") and name != "tardis-raw" else module
         rows.append((code(name), read_first_line(text)))
     return write_page(
         "Import formats",
