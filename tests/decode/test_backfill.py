@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import framed
@@ -156,6 +157,60 @@ def test_a_row_known_by_its_text_ends_what_is_missing() -> None:
     tables = decode(rows)
     assert list_ids(tables) == [2, 3, 4]
     assert judge(tables)[0] == "repaired"
+
+
+FILLS = Source("kraken", "futures", "kraken/backfill")
+
+
+def tell_piece(place: int, low: int, high: int, numbers: Sequence[int], **facts: Any) -> list[Row]:
+    """Ask for one of two pieces of a gap in trades that have text ids; those of even numbers are known."""
+    told = Began(
+        market="futures", channel="trade", venue_symbol="PI_XBTUSD", identity="text", from_us=at(low) // 1000,
+        to_us=at(high) // 1000, place=place, places=2, gaps=(Lost("g1", at(1) // 1000, at(9) // 1000, "disconnect"),),
+        known_ids=tuple(str(number) for number in range(low, high + 1) if number % 2 == 0),
+    )  # fmt: skip
+    history = [
+        {"time": f"{datetime.fromtimestamp(at(n) / 1e9, UTC):%Y-%m-%dT%H:%M:%S}.000Z", "trade_id": n, "uid": str(n),
+         "type": "fill", "price": 1.0, "size": 10.0, "side": "buy"}
+        for n in reversed(numbers)
+    ]  # fmt: skip
+    url = "https://futures.kraken.com/derivatives/api/v3/history?symbol=PI_XBTUSD"
+    body = json.dumps({"result": "success", "history": history}).encode()
+    return [
+        event(FILLS, 99 + place, "backfill_began", **msgspec.to_builtins(told)),
+        (FILLS, at(99.1 + place), FrameKind.RESPONSE, body, json.dumps({"url": url, "status": 200})),
+        event(FILLS, 99.2 + place, "backfill_ended", **msgspec.to_builtins(Ended(**{"status": "answered", **facts}))),
+    ]
+
+
+@pytest.mark.parametrize("stop", [None, 1, 3, 4])
+def test_pieces_are_judged_together(stop: int | None) -> None:
+    tables = decode([*tell_piece(1, 2, 5, range(1, 7)), *tell_piece(2, 6, 9, range(4, 11))], stop)
+    assert list_ids(tables) == [3, 5, 7, 9]
+    (row,) = tables["gap"]
+    evidence = json.loads(row["evidence"])
+    assert (row["state"], evidence["rows"], evidence["pages"]) == ("repaired", 4, 2)
+
+
+def test_a_piece_that_is_not_whole_is_told_at_the_end() -> None:
+    state, evidence = judge(decode([*tell_piece(1, 2, 5, range(4, 7)), *tell_piece(2, 6, 9, range(4, 11))]))
+    assert (state, evidence["rows"]) == ("unrecoverable", 3)
+    assert evidence["why"].startswith(f"what the venue still tells begins at {at(4) // 1000} us")
+
+
+@pytest.mark.parametrize("first", ["failed", "never asked", "of another run"])
+def test_gaps_stay_when_a_piece_is_missing(first: str) -> None:
+    whole = tell_piece(2, 6, 9, range(4, 11))
+    before = {
+        "failed": tell_piece(1, 2, 5, range(1, 7), status="failed", reason="away"),
+        "never asked": [],
+        "of another run": [*tell_piece(1, 2, 5, range(1, 7)), *tell_piece(1, 2, 5, [], status="failed")],
+    }
+    tables = decode([*before[first], *whole])
+    assert "gap" not in tables or [row for row in tables["gap"] if row["gap_id"] == "g1"] == []
+    assert list_ids(tables)[-2:] == [7, 9]
+    again = decode([*before[first], *whole, *tell_piece(1, 2, 5, range(1, 7)), *tell_piece(2, 6, 9, range(4, 11))])
+    assert judge(again)[0] == "repaired"  # what failed once says nothing of the next run
 
 
 def test_history_says_nothing_of_the_stream_now() -> None:

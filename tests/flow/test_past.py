@@ -1,19 +1,26 @@
 """Backfills of what is no stream's row by row: open interest and candles, from fake venues, once each."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from truetape import clock
+from truetape.collect.backfill import Backfiller, Order
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError
+from truetape.events.backfill import Began, Lost
 from truetape.flow import verify
-from truetape.flow.loss import Subject
-from truetape.flow.repair import backfill
+from truetape.flow.history import bound_began, find_lake, hold_tape, settle_lake
+from truetape.flow.loss import Past, Subject, to_us
+from truetape.flow.repair import backfill, find_backfill
 from truetape.lake import Lake
 from truetape.sim.server import SimServer, Synthetic
+from truetape.venues import load_venue
 
 INTEREST = [
     ("binance", "ETH-USDT-PERP", "usdm", 500 * 300),
@@ -100,3 +107,55 @@ async def test_krakens_past_comes_once(tmp_path: Path) -> None:
     twice = "select symbol, trade_id from trade group by all having count(*) > 1"
     assert ask(tmp_path, twice) == []
     assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
+
+
+async def test_what_is_known_by_too_many_ids_is_asked_for_in_pieces(tmp_path: Path) -> None:
+    """Decoding is told no more ids at once than it may, and whatever the pieces, each trade comes once."""
+    most = 60
+    async with SimServer(venues=["kraken"], feed=Synthetic(seed=3, rate=20.0)) as server:
+        settings = make_settings(tmp_path, server.url, "kraken")
+        end = datetime.fromtimestamp(server.time.now_us() / 1e6, UTC)
+        span = end - timedelta(seconds=100), end - timedelta(seconds=5)
+        wanted = Subject("kraken", "futures", "BTC-USD-PERP", "PI_XBTUSD", "trade")
+        some = span[0] + timedelta(seconds=20), span[0] + timedelta(seconds=60)
+        await asyncio.to_thread(backfill, settings, wanted, *some)
+        before = len(ask(tmp_path, "select 1 from trade"))
+        pieces = await asyncio.to_thread(ask_in_pieces, settings, wanted, span, most, server.url)
+        made = server.market("kraken", "futures", "PI_XBTUSD")
+        whole = len(made.trades_between(*(int(at.timestamp() * 1e6) for at in span)))
+    assert before > 4 * most and len(pieces) > 2 * before / most
+    assert [(one.place, one.places) for one in pieces] == [(n, len(pieces)) for n in range(1, len(pieces) + 1)]
+    assert all(one.to_us + 1 == two.from_us for one, two in pairwise(pieces))
+    told = ask(tmp_path, "select detail from connection where event = 'backfill_began' order by tape_offset")
+    known = [len(json.loads(row["detail"])["known_ids"]) for row in told[-len(pieces) :]]
+    assert max(known) <= most and sum(known) >= before
+    assert ask(tmp_path, "select trade_id from trade group by all having count(*) > 1") == []
+    assert abs(len(ask(tmp_path, "select 1 from trade")) - whole) < 4  # times are cut to milliseconds
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
+
+
+def ask_in_pieces(
+    settings: Settings, wanted: Subject, span: tuple[datetime, datetime], most: int, url: str
+) -> list[Began]:
+    """Do what `backfill` does, told no more than `most` ids at once."""
+    venue = load_venue(wanted.venue)
+    found = find_backfill(venue, wanted)
+    lost = Lost("", to_us(span[0]), to_us(span[1]), "")
+    with hold_tape(settings) as writer:
+        past = Past(settle_lake(settings, writer), wanted, found, most)
+        pieces = [one for began in past.plan([lost]) for one in past.divide(bound_began(began, lost))]
+        orders = [Order(one, found, complete=past.complete) for one in pieces]
+        clock.run(Backfiller(venue, url, writer).run(orders))
+    return pieces
+
+
+async def test_a_moment_with_too_many_trades_is_told(tmp_path: Path) -> None:
+    async with SimServer(venues=["kraken"], feed=Synthetic(seed=3, rate=20.0)) as server:
+        settings = make_settings(tmp_path, server.url, "kraken")
+        end = datetime.fromtimestamp(server.time.now_us() / 1e6, UTC)
+        wanted = Subject("kraken", "futures", "BTC-USD-PERP", "PI_XBTUSD", "trade")
+        await asyncio.to_thread(backfill, settings, wanted, end - timedelta(seconds=9), end)
+    past = Past(find_lake(settings), wanted, find_backfill(load_venue("kraken"), wanted), 6)
+    (began,) = past.plan([Lost("", to_us(end) - 9_000_000, to_us(end), "")])
+    with pytest.raises(ConfigError, match="kraken BTC-USD-PERP: the lake has more than 3 trades of one moment"):
+        past.complete(began)

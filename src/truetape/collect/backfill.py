@@ -44,6 +44,13 @@ class Order(msgspec.Struct, frozen=True):
     """What its events are called by; that of the backfill, where there is one."""
     reason: str = ""
     """Why it cannot be asked for."""
+    complete: Callable[[Began], Began] | None = None
+    """Adds, before it is asked for, what is too much to be held of all orders at once."""
+
+    @property
+    def completed(self) -> Began:
+        """What goes onto the tape."""
+        return self.began if self.complete is None else self.complete(self.began)
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -142,7 +149,7 @@ class Backfiller:
     async def _do(self, order: Order) -> Ended:
         feed = order.backfill.feed if order.backfill else order.feed
         source = self._quill.register(Source(self._venue.name, feed, f"{self._venue.name}/{BACKFILL}"))
-        self._quill.note(source, "backfill_began", **msgspec.to_builtins(order.began))
+        self._quill.note(source, "backfill_began", **msgspec.to_builtins(order.completed))
         if order.backfill is None:
             ended = Ended(status="impossible", reason=order.reason)
         else:

@@ -41,6 +41,12 @@ class Past(msgspec.Struct):
     oldest_us: int | None = None
     """Exchange times told."""
     newest_us: int | None = None
+    is_over: bool = False
+    """Whether it has ended, and waits for the next piece."""
+    is_failed: bool = False
+    """Whether a piece before it has failed."""
+    why: str = ""
+    """Why a piece before it is not whole; empty: they are."""
 
 
 class Backfills:
@@ -53,6 +59,8 @@ class Backfills:
         self._find_state = find_state
         self.past: dict[str, Past] = {}
         """Connection → what it asks for now."""
+        self._known: tuple[Past | None, set[str]] = None, set()
+        """A backfill, and the text ids that are there already."""
 
     def take_event(self, event: dict[str, Any], source: Source, at: At) -> None:
         """Take the beginning or the end of a backfill."""
@@ -65,15 +73,28 @@ class Backfills:
                 instrument = msgspec.structs.replace(instrument, market=f"{instrument.market}-{began.product}")
             stream = self._rows.add_stream(venue, began.channel, feed, instrument)
             self._find_state(stream.index, at)
-            self.past[source.connection] = Past(stream.index, began, [[span] for span in began.missing])
+            past = Past(stream.index, began, [[span] for span in began.missing])
+            _go_on(past, self.past.get(source.connection))
+            self.past[source.connection] = past
         elif event["event"] == "backfill_ended":
-            past = self.past.pop(source.connection, None)
-            if past is not None:
-                self._conclude(past, msgspec.convert(event, Ended), at)
+            over = self.past.pop(source.connection, None)
+            if over is not None and not over.is_over:
+                self._end(over, msgspec.convert(event, Ended), source, at)
+
+    def _end(self, past: Past, ended: Ended, source: Source, at: At) -> None:
+        if past.began.place == past.began.places:
+            self._conclude(past, ended, at)
+            return
+        past.is_over, past.is_failed = True, past.is_failed or ended.status == "failed"
+        is_whole = _reaches_back(past) and ended.status == "answered"
+        past.why = past.why or ("" if is_whole else self._explain(past, ended))
+        self.past[source.connection] = past
 
     def settle(self, source: Source, at: At) -> None:
         """Judge the rows of one answer."""
         past = self.past.get(source.connection)
+        if past is not None and past.is_over:
+            past = None
         if past is not None:
             past.pages += 1
         self._continuity.settle_history(lambda kind, rows: self._choose(past, kind, rows, at))
@@ -92,7 +113,9 @@ class Backfills:
             return own
         state = self._find_state(past.stream, at)
         if past.began.identity == "text":
-            known = set(past.began.known_ids)
+            if self._known[0] is not past:
+                self._known = past, set(past.began.known_ids)
+            known = self._known[1]
             taken = [row[5] not in known and self._is_new_text(past, state, row) for row in page]
         else:
             taken = _choose_numbered(past, page, state)
@@ -123,7 +146,7 @@ class Backfills:
     # -- the end ------------------------------------------------------------------------------------------
 
     def _conclude(self, past: Past, ended: Ended, at: At) -> None:
-        if ended.status == "failed":
+        if ended.status == "failed" or past.is_failed:
             self._keep(past, ended, at)
             return
         whole = [is_covered(past, left, ended) for left in past.left]
@@ -132,9 +155,11 @@ class Backfills:
         for lost in past.began.gaps:
             is_whole = all(whole[i] for i in lost.ranges) and ended.status == "answered"
             if past.began.identity == "text":
-                is_whole = is_whole and past.oldest_us is not None and past.oldest_us <= past.began.from_us
+                is_whole = is_whole and _reaches_back(past) and not past.why
             outcome = "repaired" if is_whole else "unrecoverable"
-            proof = self._prove(past, lost) if is_whole else {"why": self._explain(past, lost, ended)}
+            proof = (
+                self._prove(past, lost) if is_whole else {"why": past.why or self._explain(past, ended, lost.ranges)}
+            )
             missing = 0 if is_whole else _count_missing(past, lost)
             if missing:
                 proof["left"] = [(span.low, span.high) for i in lost.ranges for span in past.left[i]]
@@ -155,19 +180,34 @@ class Backfills:
         spans = [[past.began.missing[i].low, past.began.missing[i].high] for i in lost.ranges]
         return {"proof": "the venue told all of it", "missing": spans, "oldest_us": past.oldest_us}
 
-    def _explain(self, past: Past, lost: Lost, ended: Ended) -> str:
+    def _explain(self, past: Past, ended: Ended, ranges: Sequence[int] = ()) -> str:
         """Say in a line why a gap stays."""
         if ended.status == "impossible":
             return ended.reason
         if past.oldest_us is None:
             return "the venue has nothing of it" + (f": {ended.reason}" if ended.reason else "")
-        if past.oldest_us > past.began.from_us and (
-            past.first is None or any(_begins_before(past, i) for i in lost.ranges)
-        ):
+        if past.oldest_us > past.began.from_us and (past.first is None or any(_begins_before(past, i) for i in ranges)):
             return (
                 f"what the venue still tells begins at {past.oldest_us} us, it was wanted from {past.began.from_us} us"
             )
         return "the venue does not tell all of it"
+
+
+def _go_on(past: Past, before: Past | None) -> None:
+    """Take over what became of the pieces before; one that is not there has failed."""
+    began = past.began
+    if began.place == 1:
+        return
+    if before is None or not before.is_over or (before.began.place + 1, before.began.gaps) != (began.place, began.gaps):
+        past.is_failed = True
+        return
+    past.rows, past.pages = before.rows, before.pages
+    past.is_failed, past.why = before.is_failed, before.why
+
+
+def _reaches_back(past: Past) -> bool:
+    """Tell whether what was told begins no later than what was wanted."""
+    return past.oldest_us is not None and past.oldest_us <= past.began.from_us
 
 
 def is_covered(past: Past, left: Sequence[Range], ended: Ended) -> bool:

@@ -83,6 +83,9 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     """What else shares channel and instrument, and has ids of its own; empty: nothing."""
     part: str = ""
     """Which part of the channel's rows it is about: open interest; empty: all."""
+    place: int = 1
+    """Which of `places` pieces it is, one after the other on the connection; gaps are judged when the last has ended."""
+    places: int = 1
     file: str = ""
     """Name of the file that the rows come from; empty: the venue answers."""
     sha256: str = ""

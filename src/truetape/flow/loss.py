@@ -20,7 +20,7 @@ IDS_MAX = 5_000_000
 INTERVALS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 MILLISECOND_US = 1000
 KNOWN_IDS_MAX = 200_000
-"""Text ids that are told to decoding, so that it leaves out what is there."""
+"""Text ids of one piece of work that are told to decoding, so that it leaves out what is there."""
 LEAD_US = 600_000_000
 """So much earlier is asked for, that a row of before shows that the venue still tells of then."""
 DAY_US = 86_400_000_000
@@ -65,6 +65,13 @@ _FIRST = """
 _KNOWN_IDS = """
     select distinct trade_id as id from trade where venue = $venue and symbol = $symbol and trade_id is not null
         and epoch_us(exchange_at) between $from_us and $to_us order by 1 limit $most"""
+_PIECES = """
+    with ids as (
+        select epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
+            and trade_id is not null and epoch_us(exchange_at) between $from_us and $to_us group by trade_id, us
+    ),
+    numbered as (select us, (row_number() over (order by us) - 1) // $most as piece from ids)
+    select min(us) as us from numbered where piece > 0 group by piece order by us"""
 _QUOTES = """
     select min(sequence) as first, epoch_us(arg_min(exchange_at, sequence)) as first_us,
         max(sequence) as last, epoch_us(arg_max(exchange_at, sequence)) as last_us from quote
@@ -107,8 +114,9 @@ class Subject(msgspec.Struct, frozen=True):
 class Past:
     """Asks the lake what there is of a stream."""
 
-    def __init__(self, lake: Lake, subject: Subject, backfill: Backfill) -> None:
+    def __init__(self, lake: Lake, subject: Subject, backfill: Backfill, known_max: int = KNOWN_IDS_MAX) -> None:
         self._lake = lake
+        self._known_max = known_max
         self._subject = subject
         self._backfill = backfill
         is_aggregate = backfill.product == "aggregate"
@@ -236,10 +244,32 @@ class Past:
         after = (self._ask(_AFTER_TEXT, to_us=gap.to_us, since_us=before or gap.from_us) or [{}])[0].get("us")
         # Venues cut times to milliseconds: a trade just after the beginning bears a time just before it.
         begin_us = before or gap.from_us - gap.from_us % MILLISECOND_US
-        began = self._begin(begin_us, after or gap.to_us, (), (gap,))
-        ids = self._ask(_KNOWN_IDS, from_us=began.from_us, to_us=began.to_us, most=KNOWN_IDS_MAX + 1)
-        if len(ids) > KNOWN_IDS_MAX:
-            raise ConfigError(f"the lake has more than {KNOWN_IDS_MAX:,} trades of that time: ask for a shorter one")
+        # What an earlier backfill brought in between is no row after the gap.
+        return self._begin(begin_us, max(after or 0, gap.to_us), (), (gap,))
+
+    def divide(self, began: Began) -> list[Began]:
+        """Cut what is told apart by text ids into pieces that have no more known ones than decoding is to be told."""
+        if began.identity != "text":
+            return [began]
+        # As many again may be of the moment at which a piece ends.
+        cuts = self._ask(_PIECES, from_us=began.from_us, to_us=began.to_us, most=max(self._known_max // 2, 1))
+        begins = [began.from_us, *dict.fromkeys(row["us"] for row in cuts if row["us"] > began.from_us)]
+        ends = [*(begin - 1 for begin in begins[1:]), began.to_us]
+        return [
+            msgspec.structs.replace(began, from_us=begin, to_us=end, place=place, places=len(begins))
+            for place, (begin, end) in enumerate(zip(begins, ends, strict=True), 1)
+        ]
+
+    def complete(self, began: Began) -> Began:
+        """Add the text ids that the lake has of a piece's time; ConfigError when one moment alone has too many."""
+        if began.identity != "text":
+            return began
+        # Stream and history may differ in what is below a millisecond.
+        around = {"from_us": began.from_us - MILLISECOND_US, "to_us": began.to_us + MILLISECOND_US}
+        ids = self._ask(_KNOWN_IDS, **around, most=self._known_max + 1)
+        if len(ids) > self._known_max:
+            told = f"{self._subject.venue} {self._subject.symbol}"
+            raise ConfigError(f"{told}: the lake has more than {self._known_max // 2:,} trades of one moment")
         return msgspec.structs.replace(began, known_ids=tuple(row["id"] for row in ids))
 
     # -- rows that are about a time ---------------------------------------------------------------------------

@@ -109,13 +109,13 @@ def repair_gaps(
         orders = _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted])
         results = _run(settings, orders, writer, on_result, on_progress, options)
     lake = find_lake(settings)
-    asked = {lost.gap_id for result in results if result.ended.status != "failed" for lost in result.order.began.gaps}
-    now = Counter(gap.state for gap in list_gaps(lake) if gap.gap_id in asked)
     failed = {lost.gap_id for result in results if result.ended.status == "failed" for lost in result.order.began.gaps}
+    asked = {lost.gap_id for result in results for lost in result.order.began.gaps} - failed
+    now = Counter(gap.state for gap in list_gaps(lake) if gap.gap_id in asked)
     waiting = sum(gap.state == "open" for gap in gaps)
     troubles = dict.fromkeys(result.ended.reason for result in results if result.ended.status == "failed")
     left = len(wanted) - len(asked | failed)
-    return Repair(now["repaired"], now["unrecoverable"], len(failed - asked), waiting, left, tuple(troubles))
+    return Repair(now["repaired"], now["unrecoverable"], len(failed), waiting, left, tuple(troubles))
 
 
 def repair_beside(
@@ -137,8 +137,8 @@ def repair_beside(
     free = [gap for gap in gaps if _name_stream(gap) not in busy]
     orders = {name: own for name, own in _plan_repairs(lake, free).items() if own}
     outcomes = clock.run(hand_over(settings, orders)) if orders else []
-    asked = tuple(gap for one in outcomes if one.ended.status != "failed" for gap in one.gaps)
-    failed = tuple({gap for one in outcomes if one.ended.status == "failed" for gap in one.gaps} - {*asked})
+    failed = tuple(dict.fromkeys(gap for one in outcomes if one.ended.status == "failed" for gap in one.gaps))
+    asked = tuple(dict.fromkeys(gap for one in outcomes for gap in one.gaps if gap not in failed))
     troubles = tuple(dict.fromkeys(one.ended.reason for one in outcomes if one.ended.status == "failed"))
     return Handed(asked, failed, len(gaps) - len(free), troubles)
 
@@ -176,8 +176,9 @@ def backfill(
         _check_interval(found, subject.interval)
         before = count_rows(lake, subject, name_kind(found))
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
-        plan = Past(lake, subject, found).plan([span])
-        orders = [Order(bound_began(began, span), found) for began in plan]
+        past = Past(lake, subject, found)
+        plan = [bound_began(began, span) for began in past.plan([span])]
+        orders = [Order(one, found, complete=past.complete) for began in plan for one in past.divide(began)]
         results = _run(settings, {subject.venue: orders}, writer, on_result, on_progress, options)
     rows = count_rows(find_lake(settings), subject, name_kind(found)) - before
     failed = [result.ended.reason for result in results if result.ended.status == "failed"]
@@ -276,7 +277,9 @@ def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
             from_us=gaps[0].from_us, to_us=gaps[-1].to_us, gaps=tuple(gaps),
         )  # fmt: skip
         return [Order(began, None, feed, f"{venue.title} tells no {subject.channel} of the past")]
-    return [_limit(Order(began, found), venue) for began in Past(lake, subject, found).plan(gaps)]
+    past = Past(lake, subject, found)
+    plan = [one for began in past.plan(gaps) for one in past.divide(began)]
+    return [_limit(Order(one, found, complete=past.complete), venue) for one in plan]
 
 
 def _limit(order: Order, venue: Venue) -> Order:

@@ -64,7 +64,7 @@ async def hand_over(
     """
     slip = _Slip(name_spool(settings.tape), f"{clock.wall_ns()}")
     slip.write([
-        _Piece(name, order.began, order.feed, order.reason, order.backfill.channel if order.backfill else "")
+        _Piece(name, order.completed, order.feed, order.reason, order.backfill.channel if order.backfill else "")
         for name, own in orders.items()
         for order in own
     ])  # fmt: skip
