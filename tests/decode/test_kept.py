@@ -1,21 +1,26 @@
 """Books kept by the run: after any changes the same levels as level by level, and the same frame found that breaks them."""
 
-from zlib import crc32
-
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truetape.decode.book import Book
-from truetape.decode.kept import LEVELS_MIN, Keeper, NumberBook, TextBook, TextChanges
+from truetape.decode.kept import LEVELS_MIN, Keeper
+from truetape.decode.numberbook import FastNumberBook, NumberBook, SlowNumberBook
 from truetape.decode.state import StreamState
-from truetape.events.instrument import Instrument, Stream
-from truetape.events.run import BookRun, TextRun
-from truetape.venues._contract import Continuity, Proof
+from truetape.decode.textbook import FastTextBook, SlowTextBook, TextBook
+from truetape.events.instrument import Stream
+from truetape.events.run import BookRun, TextRun, join_words
+from truetape.venues import load_venue
+from truetape.venues._contract import Continuity
+from twins import pair_twins
 
-INSTRUMENT = Instrument("okx", "all", "BTC-USDT", "BTC-USDT", "spot")
 STREAM = Stream(0, "okx", "book_change", "BTC-USDT", "BTC-USDT", "all", "public")
-PROOF = Proof(3, lambda instrument, levels: [":".join(level) for level in levels], lambda *s: crc32(repr(s).encode()))
+OKX = load_venue("okx")
+INSTRUMENT = OKX.name_instrument("all", "BTC-USDT")
+assert OKX.proof is not None
+PROOF = OKX.proof._replace(depth=3)
 PRICES = st.integers(1, 60).map(float)
 LEVELS = st.lists(st.tuples(PRICES, st.integers(0, 3).map(float)), max_size=4)
 FRAMES = st.lists(st.tuples(LEVELS, LEVELS), min_size=1, max_size=80)
@@ -41,6 +46,10 @@ def write(level: tuple[float, float]) -> tuple[str, str]:
     return f"{level[0]:.1f}", f"{level[1]:.2f}"
 
 
+def make_text_run(run: BookRun, words: list[str], checks: list[int]) -> TextRun:
+    return TextRun(run, join_words(words), np.array(checks, np.int64))
+
+
 def count_whole(book: Book, frames: list) -> int:
     """Change a book frame by frame; return how many frames leave it uncrossed. It is left as before the next one."""
     for number, frame in enumerate(frames):
@@ -52,13 +61,16 @@ def count_whole(book: Book, frames: list) -> int:
     return len(frames)
 
 
+@pytest.mark.parametrize("make", pair_twins(SlowNumberBook, FastNumberBook))
 @given(PICTURE, PICTURE, FRAMES, st.booleans())
-@settings(max_examples=200, deadline=None)
-def test_numbers_are_as_level_by_level(bids: list, asks: list, frames: list, is_apart: bool) -> None:
+@settings(max_examples=100, deadline=None)
+def test_numbers_are_as_level_by_level(
+    make: type[NumberBook], bids: list, asks: list, frames: list, is_apart: bool
+) -> None:
     if is_apart:
         frames = [([x for x in bids if x[0] <= 30], [x for x in asks if x[0] > 30]) for bids, asks in frames]
     book, other = make_book(bids, asks), make_book(bids, asks)
-    kept = NumberBook(book)
+    kept = make(book)
     run = make_run(frames)
     assert kept.apply(run.side_counts, run.flat) == count_whole(other, frames)
     kept.write(book)
@@ -66,26 +78,28 @@ def test_numbers_are_as_level_by_level(bids: list, asks: list, frames: list, is_
     assert book == other
 
 
+@pytest.mark.parametrize("make", pair_twins(SlowTextBook, FastTextBook))
 @given(PICTURE, PICTURE, FRAMES, st.sampled_from([0, 2, 5]), st.integers(0, 200))
-@settings(max_examples=200, deadline=None)
-def test_text_is_as_level_by_level(bids: list, asks: list, frames: list, depth: int, spoilt: int) -> None:
+@settings(max_examples=100, deadline=None)
+def test_text_is_as_level_by_level(
+    make: type[TextBook], bids: list, asks: list, frames: list, depth: int, spoilt: int
+) -> None:
     text_frames = [[[write(level) for level in side] for side in frame] for frame in frames]
     picture = [[write(level) for level in side] for side in (bids, asks)]
     book, other = make_book(*picture), make_book(*picture)
     book.depth_max = other.depth_max = depth
-    kept = TextBook(book, PROOF, INSTRUMENT)
+    kept = make(book, PROOF)
     checks, whole = [], len(frames)
     for number, frame in enumerate(text_frames):
         other.apply(*frame)
-        checks.append(PROOF.prove(other.list_bids(9), other.list_asks(9), INSTRUMENT) + (number == spoilt))
+        checks.append(PROOF.prove(other.list_bids(3), other.list_asks(3), INSTRUMENT) + (number == spoilt))
         if number == spoilt or other.is_crossed:
             whole = number
             break
     checks += [0] * (len(frames) - len(checks))
     levels = [level for frame in text_frames for side in frame for level in side]
-    words = [":".join(level) if float(level[1]) else "" for level in levels]
-    changes = TextChanges(TextRun(make_run(frames), levels, words, checks))
-    assert kept.apply(changes, range(len(frames))) == whole
+    run = make_text_run(make_run(frames), [":".join(level) for level in levels], checks)
+    assert kept.apply(run, range(len(frames))) == whole
     kept.write(book)
     other.sort()
     assert book == other
@@ -97,7 +111,7 @@ MANY = [(1 + i / 1000, 1.0) for i in range(1, LEVELS_MIN + 1)]
 def test_a_keeper_reads_a_book_once_and_puts_it_back() -> None:
     book = make_book([(1.0, 1.0)], [(40.0, 1.0)])
     state = StreamState(Continuity("book_change", "none"), book=book)
-    keeper = Keeper([STREAM], lambda stream: INSTRUMENT)
+    keeper = Keeper([STREAM])
     run = make_run([(MANY, []), ([(2.0, 0.0), (3.0, 5.0)], []), ([], [(2.5, 1.0)])])
     for begin, whole in ((0, 1), (1, 1), (2, 0)):
         part = run.pick(slice(begin, begin + 1))
@@ -105,14 +119,14 @@ def test_a_keeper_reads_a_book_once_and_puts_it_back() -> None:
     assert book.bids.prices == [1.0]
     keeper.put_back(0, state)
     assert (len(book.bids.prices), book.list_bids(1)) == (LEVELS_MIN + 2, [(3.0, 5.0)])
-    text = TextRun(run, [("2", "1"), ("2", "0"), ("3", "5")], ["2:1", "", "3:5"], [1, 2])
+    text = make_text_run(run, ["2:1"] * len(run.flat[::2]), [1, 2, 3])
     assert keeper.apply(state, 0, text, lambda: (run.side_counts, run.flat), [0]) == 0  # numbers are no digits
 
 
 def test_few_levels_are_changed_one_by_one_until_many_come() -> None:
     book = make_book([(1.0, 1.0)], [(40.0, 1.0)])
     state = StreamState(Continuity("book_change", "none"), book=book)
-    keeper = Keeper([STREAM], lambda stream: INSTRUMENT)
+    keeper = Keeper([STREAM])
     few = make_run([([(2.0, 1.0)], []), ([(3.0, 1.0)], [(3.0, 1.0)]), ([(4.0, 1.0)], [])])
     assert keeper.apply(state, 0, few, lambda: (few.side_counts, few.flat), [0, 1, 2]) == 1
     assert book.bids.prices == [1.0, 2.0, 3.0]  # with the frame that crosses it, which is taken again
@@ -127,7 +141,7 @@ def test_few_levels_are_changed_one_by_one_until_many_come() -> None:
 
 def test_a_keeper_forgets_what_is_no_more() -> None:
     state = StreamState(Continuity("book_change", "none"), book=make_book([(1.0, 1.0)], []))
-    keeper = Keeper([STREAM], lambda stream: INSTRUMENT)
+    keeper = Keeper([STREAM])
     run = make_run([([(2.0, 1.0)], [])])
     assert keeper.apply(state, 0, run, lambda: (run.side_counts, run.flat), [0]) == 1
     state.book = None
@@ -140,23 +154,14 @@ def test_a_keeper_forgets_what_is_no_more() -> None:
     assert state.book.list_bids(9) == MANY[:-4:-1]  # cut as it goes, level by level
 
 
-def test_what_is_learned_of_an_instrument_is_taken_for_the_next_proof() -> None:
+def test_a_book_is_kept_as_text_until_numbers_come() -> None:
     book = make_book([("1.0", "1.00")], [])
     state = StreamState(Continuity("book_change", "none"), book=book)
-    known = [INSTRUMENT, Instrument("okx", "all", "BTC-USDT", "BTC-USDT", "spot", status="live")]
-    keeper = Keeper([STREAM], lambda stream: known[0])
-    frames = [([("2.0", "1.00")], [])]
-    check = _prove_okx(["2.0:1.00", "1.0:1.00"])
-    text = TextRun(make_run([([(2.0, 1.0)], [])]), frames[0][0], ["2.0:1.00"], [check])
-    for _ in known:
+    keeper = Keeper([STREAM])
+    check = OKX.proof.prove([("2.0", "1.00"), ("1.0", "1.00")], [], INSTRUMENT)
+    text = make_text_run(make_run([([(2.0, 1.0)], [])]), ["2.0:1.00"], [check])
+    for _ in range(2):
         assert keeper.apply(state, 0, text, lambda: (text.books.side_counts, text.books.flat), [0]) == 1
-        known.reverse()
     numbers = text.books
     assert keeper.apply(state, 0, numbers, lambda: (numbers.side_counts, numbers.flat), [0]) == 0
-    keeper.put_back(0, state)
     assert book.list_bids(2) == [("2.0", "1.00"), ("1.0", "1.00")]
-
-
-def _prove_okx(words: list[str]) -> int:
-    number = crc32(":".join(words).encode())
-    return number - 2**32 if number >= 2**31 else number

@@ -6,7 +6,18 @@ import pytest
 from truetape.events.columns import take_tables
 from truetape.events.instrument import Instrument
 from truetape.events.rows import BOOK_DIFF, Rows, Scribe, Unit
-from truetape.events.run import UNKNOWN, BookRun, QuoteRun, Run, TextRun, TradeRun, array_known, list_known, name_kind
+from truetape.events.run import (
+    UNKNOWN,
+    BookRun,
+    QuoteRun,
+    Run,
+    TextRun,
+    TradeRun,
+    array_known,
+    join_words,
+    list_known,
+    name_kind,
+)
 
 
 def ints(*values: int) -> np.ndarray:
@@ -91,7 +102,7 @@ def test_frames_with_checksums_keep_their_digits() -> None:
     counts, flat = np.array([1, 0, 1, 1, 0, 1]), np.arange(8.0)
     books = BookRun(*[numbers] * 8, [], "line", counts, flat)
     levels = [("0.0", "1"), ("2.0", "3"), ("4.0", "5"), ("6.0", "7")]
-    run = TextRun(books, levels, ["a", "b", "c", "d"], [7, 8, 9])
+    run = TextRun(books, join_words([":".join(level) for level in levels]), np.array([7, 8, 9]))
     rows = run.unpack()
     assert [(row[3], row[9], row[10], row[12]) for row in rows] == [
         (0, levels[:1], [], 7),
@@ -101,6 +112,6 @@ def test_frames_with_checksums_keep_their_digits() -> None:
     for wanted in (slice(1, None), np.array([False, True, True])):
         part = run.pick(wanted)
         assert part.unpack() == rows[1:]
-        assert (part.words, part.checks, part.offset.tolist(), part.stream.tolist()) == (
-            ["b", "c", "d"], [8, 9], [1, 2], [1, 2],
+        assert (part.words.list(), part.checks.tolist(), part.offset.tolist(), part.stream.tolist()) == (
+            ["2.0:3", "4.0:5", "6.0:7"], [8, 9], [1, 2], [1, 2],
         )  # fmt: skip

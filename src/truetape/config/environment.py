@@ -50,6 +50,11 @@ def load_clock() -> None:
     clock.start_compressed(start, speed, since_s)
 
 
+def is_pure() -> bool:
+    """Tell whether `TRUETAPE_PURE` leaves the compiled part out."""
+    return bool(os.environ.get("TRUETAPE_PURE"))
+
+
 def load_url(venue: str) -> str:
     """Return the server that `TRUETAPE_URL_<VENUE>` names instead of a venue's own; empty: none."""
     variable = f"TRUETAPE_URL_{venue.upper()}"

@@ -85,7 +85,7 @@ class Continuity:
         self._adopt = adopt
         self._keep_books = books
         self.states: list[StreamState | None] = []
-        self._judge = Judge(rows, self.states, self._find_instrument)
+        self._judge = Judge(rows, self.states)
         self.duplicates: dict[str, int] = {}
         self._trades_done = self._quotes_done = self._books_done = 0
         self._plain_done: dict[str, int] = {}

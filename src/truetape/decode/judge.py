@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from truetape.decode.kept import FindInstrument, Keeper
+from truetape.decode.kept import Keeper
 from truetape.decode.state import BUFFER_SYNCED_MAX, Diff, StreamState
 from truetape.events.rows import BOOK_DIFF, Rows, tell_offset
 from truetape.events.run import UNKNOWN, BookRun, Floats, Integers, QuoteRun, TextRun, TradeRun
@@ -70,10 +70,10 @@ class Backlog:
 class Judge:
     """Looks at runs before anybody looks at rows."""
 
-    def __init__(self, rows: Rows, states: list[StreamState | None], find_instrument: FindInstrument) -> None:
+    def __init__(self, rows: Rows, states: list[StreamState | None]) -> None:
         self._rows = rows
         self._states = states
-        self._keeper = Keeper(rows.streams, find_instrument)
+        self._keeper = Keeper(rows.streams)
         self._backlogs: dict[int, Backlog] = {}
 
     def judge(self, trades_done: int, quotes_done: int, books_done: int) -> None:

@@ -137,15 +137,37 @@ class BookRun(NamedTuple):
         )  # fmt: skip
 
 
+class Words(NamedTuple):
+    """Levels as the venue spells them: `price:size`, one behind the other."""
+
+    text: bytes | bytearray
+    edges: Integers
+    """Where each word ends."""
+
+    def list(self) -> list[str]:
+        """Return each."""
+        text, ends = self.text.decode(), self.edges.tolist()
+        return [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    def pick(self, wanted: Flags) -> "Words":
+        """Return some."""
+        words = [word for word, is_in in zip(self.list(), wanted.tolist(), strict=True) if is_in]
+        return join_words(words)
+
+
+def join_words(words: Sequence[str]) -> Words:
+    """Return words of ASCII letters one behind the other."""
+    edges = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
+    return Words("".join(words).encode(), edges)
+
+
 class TextRun(NamedTuple):
     """Book frames with checksums, taken apart: the venue's own digits stay beside the numbers, for the proof."""
 
     books: BookRun
-    levels: list[tuple[str, str]]
-    """Price and size of each level."""
-    words: list[str]
-    """Each level as the checksum has it; empty where it is removed."""
-    checks: list[int]
+    words: Words
+    """Each level as it is spelled."""
+    checks: Integers
     """By frame; each has one."""
 
     @property
@@ -160,20 +182,25 @@ class TextRun(NamedTuple):
 
     def pick(self, wanted: slice | Flags) -> "TextRun":
         """Return some of the frames."""
-        picked = np.arange(len(self.checks))[wanted].tolist()
-        edges = [0, *np.cumsum(self.books.side_counts)[1::2].tolist()]
-        levels = [level for i in picked for level in self.levels[edges[i] : edges[i + 1]]]
-        words = [word for i in picked for word in self.words[edges[i] : edges[i + 1]]]
-        return TextRun(self.books.pick(wanted), levels, words, [self.checks[i] for i in picked])
+        is_wanted = np.zeros(len(self.checks), bool)
+        is_wanted[wanted] = True
+        is_level_wanted = np.repeat(np.repeat(is_wanted, 2), self.books.side_counts)
+        return TextRun(self.books.pick(wanted), self.words.pick(is_level_wanted), self.checks[is_wanted])
 
     def unpack(self) -> list[BookRow]:
         """Return the frames as tuples."""
         rows: list[BookRow] = []
+        levels = part_words(self.words.list())
         edges = [0, *np.cumsum(self.books.side_counts).tolist()]
-        for i, (row, check) in enumerate(zip(self.books.unpack(), self.checks, strict=True)):
+        for i, (row, check) in enumerate(zip(self.books.unpack(), self.checks.tolist(), strict=True)):
             begin, middle, end = edges[2 * i : 2 * i + 3]
-            rows.append((*row[:9], self.levels[begin:middle], self.levels[middle:end], row[11], check))
+            rows.append((*row[:9], levels[begin:middle], levels[middle:end], row[11], check))
         return rows
+
+
+def part_words(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return price and size of words."""
+    return [(price, size) for price, _, size in (word.partition(":") for word in words)]
 
 
 def list_known(values: Integers) -> list[int | None]:

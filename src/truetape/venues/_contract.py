@@ -151,6 +151,9 @@ class Proof(NamedTuple):
     """(instrument, levels as text) → each level as the checksum has it."""
     add_up: Callable[[list[str], list[str]], int]
     """(bids, asks, spelled, best first) → checksum."""
+    is_of_words: bool = False
+    """Levels are spelled `price:size` whatever the instrument, and added up to the signed CRC32 of bids and asks in turns,
+    joined by colons: such books can be kept by the run."""
 
     def prove(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]], instrument: Instrument) -> int:
         """Return the checksum of levels, best first."""

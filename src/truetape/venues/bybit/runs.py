@@ -1,33 +1,32 @@
-"""Bybit's books by the run: one call of the JSON decoder for many frames."""
+"""Bybit's books by the run."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 
-from truetape.errors import DecodeError
-from truetape.events.levels import read_levels
 from truetape.events.number import Id, Millis
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Unit
 from truetape.events.run import UNKNOWN, BookRun, Integers
+from truetape.events.scan import Scanner, note_side
 from truetape.venues._contract import Read
 
 
 class _Depth(msgspec.Struct, gc=False):
-    b: msgspec.Raw
-    a: msgspec.Raw
+    b: Annotated[msgspec.Raw, note_side(0)]
+    a: Annotated[msgspec.Raw, note_side(1)]
     u: Id
 
 
 class _Book(msgspec.Struct, gc=False):
-    type: Literal["snapshot", "delta"]
+    type: Literal["delta", "snapshot"]
     ts: Millis
     data: _Depth
     cts: Millis | None = None
 
 
-_decode_books = msgspec.json.Decoder(list[_Book], strict=False).decode
+_BOOKS = Scanner(_Book)
 
 
 def make_books(connection: str, unit: Unit | None) -> Read:
@@ -35,27 +34,22 @@ def make_books(connection: str, unit: Unit | None) -> Read:
 
     def read_books(payloads: Sequence[bytes], stream: Integers, received_ns: Integers, offset: Integers) -> BookRun:
         # hot: bench/decode.py
-        books = _decode_books(b"[%b]" % b",".join(payloads))
-        count = len(books)
-        if count != len(payloads):
-            raise DecodeError("frames are not one message each")
-        sides: list[msgspec.Raw] = []
-        for book in books:
-            sides += (book.data.b, book.data.a)
-        ids = np.fromiter([book.data.u for book in books], np.int64, count)
-        is_picture = np.frombuffer(bytearray([book.type == "snapshot" for book in books]), bool) | (ids == 1)
+        book, side_counts, flat, _ = _BOOKS.scan(payloads)
+        ids, matched = book["data.u"], book["cts"]
+        is_picture = (book["type"] == 1) | (ids == 1)
         return BookRun(
             stream,
-            np.fromiter([book.cts or book.ts for book in books], np.int64, count) * 1000,
+            np.where(matched > 0, matched, book["ts"]) * 1000,
             received_ns,
             offset,
             np.where(is_picture, BOOK_SNAPSHOT, BOOK_DIFF),
             ids,
             ids,
-            np.full(count, UNKNOWN),
-            [unit] * count if unit else [],
+            np.full(len(ids), UNKNOWN),
+            [unit] * len(ids) if unit else [],
             connection,
-            *read_levels(sides),
+            side_counts,
+            flat,
         )
 
     return read_books

@@ -1,26 +1,25 @@
-"""Book changes of the Exchange feed by the run: one call of the JSON decoder for many frames."""
+"""Book changes of the Exchange feed by the run."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Struct
-from msgspec.json import Decoder
 
-from truetape.errors import DecodeError
 from truetape.events.number import Size
 from truetape.events.rows import BOOK_DIFF
-from truetape.events.run import UNKNOWN, BookRun, Integers, array_known
+from truetape.events.run import UNKNOWN, BookRun, Integers
+from truetape.events.scan import Scanner, note_changes, note_time
 from truetape.venues._contract import Read
 from truetape.venues.coinbase.times import read_time
 
 
 class _Change(Struct, gc=False):
-    changes: list[tuple[Literal["buy", "sell"], Size, Size]]
-    time: str
+    changes: Annotated[list[tuple[Literal["buy", "sell"], Size, Size]], note_changes("buy", "sell")]
+    time: Annotated[str, note_time(read_time)]
 
 
-_decode_changes = Decoder(list[_Change], strict=False).decode
+_CHANGES = Scanner(_Change)
 
 
 def make_changes(connection: str) -> Read:
@@ -28,38 +27,11 @@ def make_changes(connection: str) -> Read:
 
     def read_changes(payloads: Sequence[bytes], stream: Integers, received_ns: Integers, offset: Integers) -> BookRun:
         # hot: bench/decode.py
-        books = _decode_changes(b"[%b]" % b",".join(payloads))
-        count = len(books)
-        if count != len(payloads):
-            raise DecodeError("frames are not one message each")
-        flat: list[float] = []
-        side_counts: list[int] = []
-        for book in books:
-            bids = asks = 0
-            for side, price, size in book.changes:
-                if side == "buy":
-                    bids += 1
-                else:
-                    asks += 1
-                flat += (price, size)
-            side_counts += (bids, asks)
-            if bids and asks:
-                changes = [change for name in ("buy", "sell") for change in book.changes if change[0] == name]
-                flat[-2 * len(changes) :] = [number for _, *level in changes for number in level]
-        nothing = np.full(count, UNKNOWN)
-        return BookRun(
-            stream,
-            array_known([read_time(book.time) for book in books]),
-            received_ns,
-            offset,
-            np.full(count, BOOK_DIFF),
-            nothing,
-            nothing,
-            nothing,
-            [],
-            connection,
-            np.array(side_counts, np.int64),
-            np.array(flat, np.float64),
-        )
+        change, side_counts, flat, _ = _CHANGES.scan(payloads)
+        nothing = np.full(len(payloads), UNKNOWN)
+        ids = nothing, nothing, nothing
+        what = np.full(len(payloads), BOOK_DIFF)
+        told = stream, change["time"], received_ns, offset, what
+        return BookRun(*told, *ids, [], connection, side_counts, flat)
 
     return read_changes

@@ -34,7 +34,6 @@ from truetape.venues.okx.instrument import MARKET, name_instrument, read_listing
 from truetape.venues.okx.legacy import OldLink
 from truetape.venues.okx.link import Link, Makers
 from truetape.venues.okx.rest import decode_body
-from truetape.venues.okx.runs import spell_levels
 from truetape.venues.okx.state import STATE
 from truetape.venues.okx.trading import TRADING
 
@@ -154,7 +153,7 @@ def _find_feed(url: str) -> str | None:
 
 
 def _spell_levels(instrument: Instrument, levels: list[tuple[str, str]]) -> list[str]:
-    return spell_levels(levels)
+    return list(map(":".join, levels))
 
 
 def _add_up(bids: list[str], asks: list[str]) -> int:
@@ -198,5 +197,5 @@ VENUE = Venue(
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
     backfills=list_backfills(),
-    proof=Proof(25, _spell_levels, _add_up),
+    proof=Proof(25, _spell_levels, _add_up, is_of_words=True),
 )  # fmt: skip
