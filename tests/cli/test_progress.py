@@ -59,3 +59,12 @@ def test_a_terminal_gets_bars_and_a_pipe_the_answer(tmp_path: Path, recording: P
     printed, seen = run_on_terminal("deliver", "--json", cwd=tmp_path)
     assert json.loads(printed)[0]["sink"] == "lake:l"
     assert "frames into lake:l" in seen
+
+
+def test_published_files_are_shown_too(tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text("tape: t\nsinks: ['lake:l']\n")
+    path = tmp_path / "BTCUSDT_2026-01-01.csv"
+    path.write_text("id,timestamp,price,volume,side\n1,1767225600884,124.67,0.1,buy\n")
+    printed, seen = run_on_terminal("import", "bybit-bulk", path, "--json", cwd=tmp_path)
+    assert [(one["status"], one["rows"]) for one in json.loads(printed)] == [("taken", 1)]
+    assert all(what in seen for what in ("bytes read", "frames into lake:l", "files"))

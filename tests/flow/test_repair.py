@@ -52,6 +52,7 @@ at 9.5s drop 3 frames of *rade*
 at 10.0s binance drop 2 frames of *@trade
 at 10.5s corrupt 2 frames of *rade*
 """
+SPAN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 HASTY = HttpOptions(attempts_max=1, decide=make_decide(Backoff(base_s=0.001)))
 
 
@@ -229,6 +230,13 @@ def check_time_before(show: Show) -> None:
             backfill(show.settings, Subject("binance", "", symbol, "", channel), begin, end)
     with pytest.raises(ConfigError, match="not before"):
         backfill(show.settings, Subject("binance", "", "BTC-USDT", "", "trade"), end, begin)
+
+
+def test_what_a_venue_does_not_tell_is_said_with_the_venues_that_do(tmp_path: Path) -> None:
+    settings = parse_settings(f'tape: {tmp_path}/tape\nsinks: ["lake:{tmp_path}/lake"]', "test", {})
+    why = r"deribit: no past of 'open_interest' \(allowed: trade, candle; open_interest of binance, bybit, okx\)"
+    with pytest.raises(ConfigError, match=why):
+        backfill(settings, Subject("deribit", "", "BTC-USD-PERP", "", "open_interest"), *SPAN)
 
 
 async def test_a_backfill_needs_no_recording_before_it(tmp_path: Path) -> None:

@@ -623,3 +623,9 @@ def test_rules_and_feeds_fit_together() -> None:
 def test_an_unknown_feed_is_refused() -> None:
     with pytest.raises(DecodeError, match="feed 'moon' is not one of"):
         start("moon")
+
+
+def test_a_listing_that_is_refused_says_why() -> None:
+    body = b'{"retCode":10001,"retMsg":"params error","result":{},"time":1}'
+    with pytest.raises(DecodeError, match="the listing answered 10001: params error"):
+        VENUE.read_listing("https://api.bybit.com/v5/market/instruments-info?category=option", body)

@@ -63,13 +63,13 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     if bulk and from_relay:
         raise click.UsageError("--bulk and --from-relay ask different places: give one of them")
     if bulk:
-        _show_files(fetch_bulk(settings, wanted, *span, on_file=_tell_file), as_json=as_json)
-        return
-    if from_relay:
-        rows = backfill_from_relay(settings, wanted, *span)
-    else:
         with show_progress() as report:
-            rows = backfill(settings, wanted, *span, on_progress=report)
+            done = fetch_bulk(settings, wanted, *span, on_file=_tell_file, on_progress=report)
+        _show_files(done, as_json=as_json)
+        return
+    ask = backfill_from_relay if from_relay else backfill
+    with show_progress() as report:
+        rows = ask(settings, wanted, *span, on_progress=report)
     if as_json:
         print_json({"venue": venue, "symbol": symbol, "channel": channel, "rows": rows})
     else:

@@ -27,8 +27,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """Put foreign recordings on a tape, from where they go the way live frames go.
 
     FORMAT: hftbacktest, cryptofeed, tardis (CSV datasets), tardis-raw, tardis-json,
-    tardis-normalized (lines of tardis-machine), plain or rest (answers of HTTP requests); or files that a venue publishes: binance-bulk
-    (--feed is their market then, where no folder tells it: spot, usdm, coinm). Of these, what
+    tardis-normalized (lines of tardis-machine), plain or rest (answers of HTTP requests); or files that a venue publishes: binance-bulk,
+    bybit-bulk, okx-bulk (--feed is their market then, where nothing else tells it: spot, usdm, coinm; linear, inverse). Of these, what
     the lake has already is not taken again.
     """
     from truetape.flow import import_files
@@ -55,5 +55,6 @@ def _import_bulk(format_name: str, files: tuple[Path, ...], market: str, config_
 
     from truetape.flow.bulk import import_bulk
 
-    done = import_bulk(read_settings(config_path), format_name, files, market)
+    with show_progress() as report:
+        done = import_bulk(read_settings(config_path), format_name, files, market, on_progress=report)
     print_rows([msgspec.structs.asdict(one) for one in done], as_json=as_json)

@@ -4,21 +4,21 @@ Nothing is held whole: a file goes to disk piece by piece, and from there to the
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from truetape.collect.backfill import Quill
-from truetape.collect.download import FILE_BYTES_MAX, Downloader, Prove
+from truetape.collect.download import FILE_BYTES_MAX, Downloader, Prove, prove_packed
 from truetape.collect.gate import Gate
 from truetape.collect.http import HttpOptions
 from truetape.config import rewrite_url
 from truetape.errors import DecodeError, TapeError
 from truetape.events.backfill import BACKFILL, Began, Ended
 from truetape.tape import TapeWriter, hash_file
-from truetape.tape.foreign.lines import read_blocks
+from truetape.tape.foreign.lines import OnRead, ignore_read, read_blocks
 from truetape.tape.frame import FrameKind, Source
 from truetape.venues._contract import Bulk, BulkFile, Venue
 
@@ -29,13 +29,28 @@ CHECKSUM_BYTES_MAX = 4096
 _SHA256 = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
+FindKnown = Callable[[bytes, bytes], Began | None]
+"""(block of lines, the following one) → what is to be told before it of what is there already; null: nothing."""
+
+
+def find_nothing(block: bytes, following: bytes) -> None:
+    """Know nothing."""
+
+
 class Fetcher:
     """Fetches one venue's files; use within `async with`."""
 
-    def __init__(self, venue: Venue, bulk: Bulk, url: str, options: HttpOptions | None = None) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        bulk: Bulk,
+        url: str,
+        options: HttpOptions | None = None,
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._bulk, self._url = bulk, url
         gate = Gate(venue, None, bulk.allowance)
-        self._downloader = Downloader(venue, gate, options, encoding="identity")
+        self._downloader = Downloader(venue, gate, options, encoding="identity", on_bytes=on_bytes)
 
     async def __aenter__(self) -> "Fetcher":
         await self._downloader.__aenter__()
@@ -59,8 +74,9 @@ class Fetcher:
         path = folder / file.name
 
         def prove(part: Path) -> None:
-            found = hash_file(part)
-            if sha256 not in ("", found):
+            if not sha256:
+                prove_packed(part, path.suffix)
+            elif (found := hash_file(part)) != sha256:
                 raise ValueError(f"its SHA-256 is {found}, the venue says {sha256}: not taken")
 
         await self._fetch(file.url, path, prove, FILE_BYTES_MAX)
@@ -81,21 +97,26 @@ def read_checksum(body: bytes, name: str) -> str:
 class Shelver:
     """Puts files onto a tape, each between two events that say what it is about."""
 
-    def __init__(self, venue: Venue, writer: TapeWriter, block_bytes: int = BLOCK_BYTES) -> None:
-        self._venue, self._writer, self._block_bytes = venue, writer, block_bytes
+    def __init__(
+        self, venue: Venue, writer: TapeWriter, block_bytes: int = BLOCK_BYTES, on_read: OnRead = ignore_read
+    ) -> None:
+        self._venue, self._writer, self._block_bytes, self._on_read = venue, writer, block_bytes, on_read
         self._quill = Quill(writer)
 
-    def put(self, file: BulkFile, path: Path, began: Began) -> int:
+    def put(self, file: BulkFile, path: Path, began: Began, find_known: FindKnown = find_nothing) -> int:
         """Write a file's lines; return the frames. What is missing of it is durable then.
 
         TapeError when it cannot be unpacked: what was read of it until then is kept, and it can be put again.
         """
         self._check(file, path)
-        source = self._quill.register(Source(self._venue.name, file.backfill.feed, f"{self._venue.name}/{BACKFILL}"))
+        source = self._find_source(file)
         self._note(source, "backfill_began", began)
         pages = 0
         try:
-            for line, block in _number_blocks(path, self._block_bytes):
+            for line, block, following in _number_blocks(path, self._block_bytes, self._on_read):
+                known = find_known(block, following)
+                if known is not None:
+                    self._quill.note(source, "backfill_began", **msgspec.to_builtins(known))
                 meta = {"method": "GET", "url": file.url, "status": 200, "line": line}
                 self._quill.put(source, FrameKind.RESPONSE, block, msgspec.json.encode(meta).decode())
                 self._writer.flush()
@@ -105,6 +126,15 @@ class Shelver:
             raise
         self._note(source, "backfill_ended", Ended(status="answered", pages=pages))
         return pages
+
+    def close_gaps(self, file: BulkFile, began: Began) -> None:
+        """Say that a file which was put and decoded whole has all that the gaps of `began` are missing."""
+        source = self._find_source(file)
+        self._note(source, "backfill_began", began)
+        self._note(source, "backfill_ended", Ended(status="answered"))
+
+    def _find_source(self, file: BulkFile) -> int:
+        return self._quill.register(Source(self._venue.name, file.backfill.feed, f"{self._venue.name}/{BACKFILL}"))
 
     def _check(self, file: BulkFile, path: Path) -> None:
         """Look at the first lines, so that a file of another form leaves nothing on the tape."""
@@ -121,9 +151,21 @@ class Shelver:
         self._writer.sync()
 
 
-def _number_blocks(path: Path, block_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of lines, each with the number of its first one, from 1."""
-    line = 1
-    for block in read_blocks(path, block_bytes):
-        yield line, block
-        line += block.count(b"\n")
+def _number_blocks(path: Path, block_bytes: int, on_read: OnRead) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the number of the first line, from 1, a block of lines, and the block that follows."""
+    line, block = 1, b""
+    blocks = read_blocks(path, block_bytes, on_read=on_read)
+    broken: TapeError | None = None
+    while True:
+        try:
+            following = next(blocks, b"")
+        except TapeError as error:
+            following, broken = b"", error
+        if block:
+            yield line, block, following
+            line += block.count(b"\n")
+        if broken is not None:
+            raise broken
+        if not following:
+            return
+        block = following

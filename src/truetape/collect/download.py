@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,16 @@ class Absent(Fatal):
 class Downloader:
     """Fetches files of one venue; use within `async with`."""
 
-    def __init__(self, venue: Venue, gate: Gate, options: HttpOptions | None = None, encoding: str = "gzip") -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        gate: Gate,
+        options: HttpOptions | None = None,
+        encoding: str = "gzip",
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._venue, self._gate = venue, gate
+        self._on_bytes = on_bytes
         self._encoding = encoding
         """How the server may send files (Accept-Encoding); they are kept as they come."""
         self._options = options or HttpOptions()
@@ -87,7 +96,8 @@ class Downloader:
                     part.unlink()
                     raise VenueUnreachable(f"{url}: what was fetched of it is not of this file any more")
                 await self._check(url, response)
-                return await _write(response, path, part if response.status == 206 else None, bytes_max)
+                begun = part if response.status == 206 else None
+                return await _write(response, path, begun, bytes_max, self._on_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise VenueUnreachable(f"{url}: {error or type(error).__name__}") from error
 
@@ -127,7 +137,9 @@ def _find_part(path: Path) -> tuple[Path | None, str]:
     return None, ""
 
 
-async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None, bytes_max: int) -> Path:
+async def _write(
+    response: aiohttp.ClientResponse, path: Path, part: Path | None, bytes_max: int, on_bytes: Callable[[int], None]
+) -> Path:
     """Write what comes to the end of a part, or to a new one."""
     if part is None:
         tag = response.headers.get("ETag", "")
@@ -136,6 +148,7 @@ async def _write(response: aiohttp.ClientResponse, path: Path, part: Path | None
     with part.open("ab") as file:
         async for piece in response.content.iter_chunked(_PIECE_BYTES):
             file.write(piece)
+            on_bytes(len(piece))
             if file.tell() > bytes_max:
                 raise Fatal(f"{response.url}: larger than {bytes_max:,} bytes")
     return part
@@ -156,6 +169,20 @@ def _finish(part: Path, path: Path, url: str, prove: Prove) -> None:
 def prove_gzipped(path: Path) -> None:
     """Raise ValueError when a gzipped file does not unpack to its end."""
     unpack(path, lambda piece: None)
+
+
+def prove_packed(path: Path, suffix: str) -> None:
+    """Raise ValueError when a file of a name that ends so (.gz, .zip) does not unpack to its end."""
+    if suffix != ".zip":
+        prove_gzipped(path)
+        return
+    try:
+        with zipfile.ZipFile(path) as packed:
+            broken = packed.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"does not unpack: {error}") from error
+    if broken is not None:
+        raise ValueError(f"does not unpack: {broken} is broken")
 
 
 def unpack(path: Path, take: Callable[[bytes], None]) -> None:

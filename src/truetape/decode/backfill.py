@@ -154,7 +154,7 @@ class Backfills:
         facts: dict[str, Any] = {"by": "backfill", "pages": past.pages, "rows": past.rows}
         for lost in past.began.gaps:
             is_whole = all(whole[i] for i in lost.ranges) and ended.status == "answered"
-            if past.began.identity == "text":
+            if past.began.identity == "text" and not past.began.file:
                 is_whole = is_whole and _reaches_back(past) and not past.why
             outcome = "repaired" if is_whole else "unrecoverable"
             proof = (
@@ -175,6 +175,8 @@ class Backfills:
                 self._ledger.judge(stream, lost, "closed", at, evidence=facts, missing=_count_missing(past, lost))
 
     def _prove(self, past: Past, lost: Lost) -> dict[str, Any]:
+        if past.began.file and not past.began.missing:
+            return {"proof": "the venue's file of that time was taken whole", "file": past.began.file}
         if not past.pages:
             return {"proof": "ids step by one through it"}
         spans = [[past.began.missing[i].low, past.began.missing[i].high] for i in lost.ranges]

@@ -11,14 +11,24 @@ from pathlib import Path
 import msgspec
 
 from truetape import clock
-from truetape.collect.bulk import Fetcher, Shelver, read_checksum
+from truetape.collect.bulk import Fetcher, Shelver, find_nothing, read_checksum
 from truetape.collect.download import Absent
 from truetape.collect.http import HttpOptions
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
-from truetape.flow.history import count_rows, deliver_tape, find_subject, find_url, hold_tape, settle_lake
+from truetape.flow.history import (
+    OnProgress,
+    count_rows,
+    deliver_tape,
+    find_subject,
+    find_url,
+    hold_tape,
+    ignore_progress,
+    settle_lake,
+)
 from truetape.flow.loss import SLACK_US, Past, Subject, name_kind, to_us
+from truetape.flow.overlap import Overlap
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.tape import TapeWriter, hash_file
@@ -61,6 +71,7 @@ def fetch_bulk(
     end: datetime,
     *,
     on_file: OnFile = lambda taken: None,
+    on_progress: OnProgress = ignore_progress,
     options: HttpOptions | None = None,
 ) -> list[Taken]:
     """Fetch the files that hold a stream's past between two moments, whole days or months of it.
@@ -77,13 +88,18 @@ def fetch_bulk(
         subject = _name(settings, lake, wanted, writer, options)
         stretch = Stretch(subject.venue_symbol, to_us(begin), to_us(end) - 1, interval=subject.interval)
         files = _list_files(venue, bulk, subject, stretch)
-        taker = _Taker(settings, venue, writer, lake)
+        taker = _Taker(settings, venue, writer, lake, on_progress)
         with tempfile.TemporaryDirectory(prefix=".bulk-", dir=Path(settings.tape).parent) as folder:
-            return clock.run(_fetch_all(taker, bulk, files, Path(folder), on_file, options))
+            return clock.run(_fetch_all(taker, bulk, files, Path(folder), on_file, on_progress, options))
 
 
 def import_bulk(
-    settings: Settings, format_name: str, paths: Sequence[Path], market: str = "", on_file: OnFile = lambda taken: None
+    settings: Settings,
+    format_name: str,
+    paths: Sequence[Path],
+    market: str = "",
+    on_file: OnFile = lambda taken: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Taken]:
     """Take files on disk; a checksum file beside one must fit it.
 
@@ -93,7 +109,8 @@ def import_bulk(
     bulk = _find_bulk(venue)
     files = [(path, _read_path(bulk, path, market)) for path in paths]  # a wrong name is told before anything is read
     with hold_tape(settings, is_new=True) as writer:
-        taker, done = _Taker(settings, venue, writer, settle_lake(settings, writer)), []
+        total = sum(path.stat().st_size for path in paths)
+        taker, done = _Taker(settings, venue, writer, settle_lake(settings, writer), on_progress, total), []
         for path, file in sorted(files, key=lambda one: (one[1].from_us, str(one[0]))):
             sha256, proof = hash_file(path), "none"
             beside = path.with_name(path.name + bulk.checksum_suffix)
@@ -103,25 +120,39 @@ def import_bulk(
                     raise TapeError(f"{path}: its SHA-256 is {sha256}, {beside.name} says {said}: not taken")
             done.append(taker.take(file, path, sha256, proof))
             on_file(done[-1])
+            on_progress("files", len(done), len(files))
         return done
 
 
 class _Taker:
     """Puts proven files onto the tape, and what is on it into the lake before the next one is planned."""
 
-    def __init__(self, settings: Settings, venue: Venue, writer: TapeWriter, lake: Lake) -> None:
+    def __init__(
+        self, settings: Settings, venue: Venue, writer: TapeWriter, lake: Lake, on_progress: OnProgress, total: int = 0
+    ) -> None:
         self._settings, self.venue = settings, venue
         self.url = find_url(settings, venue.name)
         self._lake = lake
-        self._shelver = Shelver(venue, writer)
+        self._on_progress, self._total, self._read = on_progress, total, 0
+        """Bytes of all files as they lie on disk, 0 where nobody knows; those of files that are done."""
+        self._shelver = Shelver(venue, writer, on_read=self._tell_read)
         self._known = _list_known(lake, venue.name)
 
     def knows(self, file: BulkFile, sha256: str) -> bool:
-        """Tell whether a file was taken whole."""
-        return bool(sha256) and (file.url, sha256) in self._known
+        """Tell whether a file was taken whole; where nobody publishes its SHA-256, by its address."""
+        return (file.url, sha256) in self._known if sha256 else any(file.url == url for url, _ in self._known)
 
     def take(self, file: BulkFile, path: Path, sha256: str, proof: str) -> Taken:
         """Take one file."""
+        taken = self._take(file, path, sha256, proof)
+        self._read += path.stat().st_size
+        self._tell_read(0)
+        return taken
+
+    def _tell_read(self, count: int) -> None:
+        self._on_progress("bytes read", self._read + count, self._total)
+
+    def _take(self, file: BulkFile, path: Path, sha256: str, proof: str) -> Taken:
         if self.knows(file, sha256):
             return Taken(path.name, "known", file.from_us, sha256=sha256, proof=proof)
         held, named = file.backfill, self.venue.name_instrument(file.backfill.market, file.venue_symbol)
@@ -130,11 +161,17 @@ class _Taker:
         span = Lost("", file.from_us - SLACK_US, file.to_us + SLACK_US, "")
         lost = _list_lost(self._lake, subject, file)
         began = Past(self._lake, subject, held).plan_file(span, lost)
+        began = msgspec.structs.replace(began, file=file.url, sha256=sha256)
+        is_compared = began.channel == "trade" and began.identity != "step"
+        overlap = Overlap(self._lake, self.venue, subject, file, began) if is_compared else None
         before = self._count(subject, name_kind(held))
-        self._shelver.put(file, path, msgspec.structs.replace(began, file=file.url, sha256=sha256))
-        self._lake = deliver_tape(self._settings)
-        self._known.add((file.url, sha256))
+        self._shelver.put(file, path, began, overlap.find_known if overlap else find_nothing)
+        self._lake = deliver_tape(self._settings, self._on_progress)
         rows, bad = (now - was for now, was in zip(self._count(subject, name_kind(held)), before, strict=True))
+        if is_compared and lost and not bad:
+            self._shelver.close_gaps(file, msgspec.structs.replace(began, missing=(), gaps=tuple(lost)))
+            self._lake = deliver_tape(self._settings, self._on_progress)
+        self._known.add((file.url, sha256))
         return Taken(path.name, "taken", file.from_us, rows, sha256, proof, bad)
 
     def _count(self, subject: Subject, kind: str) -> tuple[int, int]:
@@ -144,17 +181,32 @@ class _Taker:
 
 
 async def _fetch_all(
-    taker: _Taker, bulk: Bulk, files: Sequence[BulkFile], folder: Path, on_file: OnFile, options: HttpOptions | None
+    taker: _Taker,
+    bulk: Bulk,
+    files: Sequence[BulkFile],
+    folder: Path,
+    on_file: OnFile,
+    on_progress: OnProgress,
+    options: HttpOptions | None,
 ) -> list[Taken]:
     done: list[Taken] = []
-    async with Fetcher(taker.venue, bulk, taker.url, options) as fetcher:
+    fetched = 0
+
+    def tell_bytes(count: int) -> None:
+        nonlocal fetched
+        fetched += count
+        on_progress("bytes fetched", fetched, 0)
+
+    async with Fetcher(taker.venue, bulk, taker.url, options, tell_bytes) as fetcher:
         waiting = list(reversed(files))
         while waiting:
             file = waiting.pop()
             try:
                 sha256 = await fetcher.fetch_checksum(file, folder)
                 if taker.knows(file, sha256):
-                    taken = Taken(file.name, "known", file.from_us, sha256=sha256, proof="published")
+                    taken = Taken(
+                        file.name, "known", file.from_us, sha256=sha256, proof="published" if sha256 else "none"
+                    )
                 else:
                     path, found = await fetcher.fetch(file, sha256, folder)
                     taken = taker.take(file, path, found, "published" if sha256 else "none")
@@ -166,6 +218,7 @@ async def _fetch_all(
                 taken = Taken(file.name, "absent", file.from_us)
             done.append(taken)
             on_file(taken)
+            on_progress("files", len(done), len(done) + len(waiting))
     return done
 
 
@@ -191,13 +244,25 @@ def _list_files(venue: Venue, bulk: Bulk, subject: Subject, stretch: Stretch) ->
         raise ConfigError(f"{venue.name}: {error}") from error
 
 
+def _is_published(bulk: Bulk, market: str, channel: str) -> bool:
+    try:
+        bulk.list_files(market, channel, Stretch("", 0, 0))
+    except LookupError:
+        return False
+    return True
+
+
 def _name(settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, options: HttpOptions | None) -> Subject:
     """Find an instrument; one that is gone from the listings is taken by the venue's own name of it, with its market."""
     venue = load_venue(wanted.venue)
     bulk = _find_bulk(venue)
     if wanted.channel not in bulk.channels:
         raise ConfigError(f"{venue.name}: no files of {wanted.channel!r} (allowed: {', '.join(bulk.channels)})")
-    markets = dict.fromkeys(feed.market for feed in venue.feeds if wanted.market in ("", feed.market))
+    markets = dict.fromkeys(
+        feed.market
+        for feed in venue.feeds
+        if feed.market == wanted.market or (not wanted.market and _is_published(bulk, feed.market, wanted.channel))
+    )
     if not markets:
         allowed = ", ".join(dict.fromkeys(feed.market for feed in venue.feeds))
         raise ConfigError(f"{venue.name}: no market {wanted.market!r} (allowed: {allowed})")

@@ -1,6 +1,6 @@
 """What work on a stream's past needs: the tape to itself, the lake brought up to it, and what streams are called."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,17 @@ from truetape.config import Settings, load_url
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
 from truetape.flow.loss import Subject
-from truetape.flow.view import deliver
+from truetape.flow.view import Progress, deliver
 from truetape.lake import Lake
 from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
 from truetape.venues import load_venue
+
+OnProgress = Callable[[str, int, int], None]
+"""(what, how much of it is done, how much there is; 0: nobody knows)."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
 
 
 @contextmanager
@@ -42,10 +49,14 @@ def hold_tape(settings: Settings, *, is_new: bool = False) -> Iterator[TapeWrite
             deliver_tape(settings)
 
 
-def deliver_tape(settings: Settings) -> Lake:
+def deliver_tape(settings: Settings, on_progress: OnProgress = ignore_progress) -> Lake:
     """Bring the sinks up to the tape's end; return the lake among them, ConfigError when there is none."""
     lake = find_lake(settings)
-    deliver(settings.tape, settings.sinks, settings.deliver)
+
+    def tell(progress: Progress) -> None:
+        on_progress(f"frames into {progress.sink}", progress.offset, progress.end)
+
+    deliver(settings.tape, settings.sinks, settings.deliver, tell)
     return lake
 
 

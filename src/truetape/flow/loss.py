@@ -143,7 +143,8 @@ class Past:
         if self._kind != "trade":
             (began,) = self._plan_times(span)
             return msgspec.structs.replace(began, gaps=())
-        holes = self._ask(_WINDOW, from_us=span.from_us, to_us=span.to_us) if self._has_table else []
+        is_step = self._backfill.identity == "step"  # else each block of the file is compared with what there is
+        holes = self._ask(_WINDOW, from_us=span.from_us, to_us=span.to_us) if is_step else []
         missing = [_span(hole["low"], hole["high"], span) for hole in holes] or [_span(None, None, span)]
         return self._begin(span.from_us, span.to_us, tuple(missing), ())
 

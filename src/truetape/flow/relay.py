@@ -6,6 +6,7 @@ came once is not asked for again, so that a run that was killed goes on where it
 """
 
 from datetime import datetime
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,16 @@ from truetape.config import Settings, load_keys, name_key
 from truetape.errors import ConfigError, Transient, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.events.instrument import Instrument
-from truetape.flow.history import bound_began, count_rows, find_lake, find_subject, hold_tape, settle_lake
+from truetape.flow.history import (
+    OnProgress,
+    bound_began,
+    count_rows,
+    find_lake,
+    find_subject,
+    hold_tape,
+    ignore_progress,
+    settle_lake,
+)
 from truetape.flow.loss import Past, Subject, to_us
 from truetape.flow.repair import OnResult
 from truetape.lake import Lake
@@ -52,6 +62,7 @@ def backfill_from_relay(
     end: datetime,
     *,
     on_result: OnResult = lambda result: None,
+    on_progress: OnProgress = ignore_progress,
     options: HttpOptions | None = None,
 ) -> int:
     """Ask the relay of the settings for a stream between two moments, as far as the lake has none; return the new rows.
@@ -75,7 +86,10 @@ def backfill_from_relay(
         before = count_rows(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         orders = [Order(began, found) for began in _plan(lake, subject, instrument, found, span)]
-        results = _run(Backfiller(venue, "", writer, key, options), orders, on_result)
+        pages = count(1)
+        turn_page = lambda: on_progress("pages answered", next(pages), 0)  # noqa: E731
+        asker = Backfiller(venue, "", writer, key, options, on_page=turn_page)
+        results = _run(asker, orders, on_result, on_progress)
     rows = count_rows(find_lake(settings), subject) - before
     _judge(results, rows)
     return rows
@@ -165,12 +179,13 @@ def _ask(lake: Lake, subject: Subject, query: str, **values: int) -> list[dict[s
     return rows
 
 
-def _run(asker: Backfiller, orders: list[Order], on_result: OnResult) -> list[Result]:
+def _run(asker: Backfiller, orders: list[Order], on_result: OnResult, on_progress: OnProgress) -> list[Result]:
     results: list[Result] = []
 
     def take(result: Result) -> None:
         results.append(result)
         on_result(result)
+        on_progress("stretches asked for", len(results), len(orders))
 
     clock.run(asker.run(orders, take))
     return results

@@ -17,12 +17,14 @@ from truetape.config import Settings
 from truetape.errors import ConfigError, TapeLocked, VenueUnreachable
 from truetape.events.backfill import Began, Lost
 from truetape.flow.history import (
+    OnProgress,
     bound_began,
     count_rows,
     find_lake,
     find_subject,
     find_url,
     hold_tape,
+    ignore_progress,
     list_streams,
     settle_lake,
 )
@@ -39,12 +41,6 @@ ASKABLE = frozenset({"trade", "candle", "funding"})
 SETTLED = timedelta(seconds=120)
 """A gap that ended so long ago: what was late has arrived."""
 OnResult = Callable[[Result], None]
-OnProgress = Callable[[str, int, int], None]
-"""(what, how much of it is done, how much there is; 0: nobody knows)."""
-
-
-def ignore_progress(what: str, done: int, total: int) -> None:
-    """Do nothing."""
 
 
 class Repair(msgspec.Struct, frozen=True):
@@ -197,9 +193,14 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
             return one
     channels = dict.fromkeys(one.channel for one in venue.backfills if subject.market in ("", one.market))
     allowed = ", ".join(channels) or "nothing"
-    raise ConfigError(
-        f"{f'{venue.name} {subject.market}'.strip()}: no past of {subject.channel!r} (allowed: {allowed})"
-    )
+    told = f"{f'{venue.name} {subject.market}'.strip()}: no past of {subject.channel!r} (allowed: {allowed}"
+    others = ", ".join(_list_tellers(subject.channel))
+    raise ConfigError(f"{told}; {subject.channel} of {others})" if others else f"{told})")
+
+
+def _list_tellers(channel: str) -> list[str]:
+    """Return the venues that tell the past of a channel."""
+    return [name for name in list_venues() if any(one.channel == channel for one in load_venue(name).backfills)]
 
 
 def _check_interval(found: Backfill, interval: str) -> None:

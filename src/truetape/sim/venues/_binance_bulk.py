@@ -4,11 +4,9 @@ A file holds what its market remembers of its time when it is first asked for, a
 """
 
 import hashlib
-import io
 import re
-import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from truetape.sim.market import FUNDING_US, Market, Trade
@@ -22,6 +20,7 @@ from truetape.sim.venues._binance_rest import (
     write_price,
     write_size,
 )
+from truetape.sim.venues._files import find_span, keep_file, pack_zip
 from truetape.sim.world import World
 
 HOST = "data.binance.vision"
@@ -38,12 +37,9 @@ METRICS_US = 300_000_000
 def respond(world: World, query: Query) -> Reply:
     """Answer one request."""
     path = query.path.removesuffix(_SUFFIX)
-    if path not in world.files:
-        found = _make_file(world, path)
-        if found is None:
-            return Reply(b"<Error><Code>NoSuchKey</Code></Error>", 404, content_type="application/xml")
-        world.files[path] = found
-    body = world.files[path]
+    body = keep_file(world, path, _make_file)
+    if body is None:
+        return Reply(b"<Error><Code>NoSuchKey</Code></Error>", 404, content_type="application/xml")
     if path == query.path:
         return Reply(body, content_type="application/zip")
     name = path.rpartition("/")[2]
@@ -74,28 +70,15 @@ def _make_file(world: World, path: str) -> bytes | None:
     if match is None or match["what"] not in _WRITERS:
         return None
     market = world.market("binance", _FEEDS[match["line"]], match["symbol"])
-    begin = _read_begin(match["when"], is_daily=match["period"] == "daily")
-    if market is None or begin is None:
+    told = find_span(match["when"])
+    if market is None or told is None or (match["period"] == "daily") != (match["when"].count("-") == 2):
         return None
-    end = begin + timedelta(days=1) if match["period"] == "daily" else (begin + timedelta(days=32)).replace(day=1)
-    from_us, to_us = (int(at.timestamp()) * 1_000_000 for at in (begin, end))
-    span = _Span(market, from_us, to_us, match["interval"] or "")
+    span = _Span(market, *told, match["interval"] or "")
     header, write = _WRITERS[match["what"]]
     lines = list(write(span))
     if not lines:
         return None
-    text = "\n".join(lines if span.is_spot else [header, *lines]) + "\n"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
-        out.writestr(path.rpartition("/")[2].replace(".zip", ".csv"), text)
-    return packed.getvalue()
-
-
-def _read_begin(text: str, *, is_daily: bool) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d" if is_daily else "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    return pack_zip(path.rpartition("/")[2].replace(".zip", ".csv"), lines if span.is_spot else [header, *lines])
 
 
 def _write_trades(span: _Span) -> Iterator[str]:

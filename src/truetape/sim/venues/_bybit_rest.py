@@ -1,11 +1,11 @@
 """Fake Bybit's REST side: listings by page, klines, trades, books, funding. Errors come with status 200."""
 
 from collections.abc import Callable
-from uuid import UUID
 
 from truetape.sim.market import FUNDING_US, Candle, Market
 from truetape.sim.protocol import Query, Reply, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
+from truetape.sim.venues import _bybit_bulk as bulk
 from truetape.sim.world import World
 
 INTERVALS_US = {
@@ -16,6 +16,8 @@ INTERVALS_US = {
 
 def respond(world: World, query: Query) -> Reply:
     """Answer one request."""
+    if bulk.is_file(query.path):
+        return bulk.respond(world, query)
     name = query.path.removeprefix("/v5/market/")
     if name == "time":
         return _reply(world, {"timeSecond": str(world.now_ms // 1000), "timeNano": f"{world.now_ms}000000"})
@@ -141,7 +143,7 @@ def _answer_trades(market: Market, query: Query) -> dict[str, object]:
     limit = query.number("limit", 60 if spec.kind == "spot" else 500, 60 if spec.kind == "spot" else 1000)
     rows = [
         {
-            "execId": str(2_290_000_000_000_000_000 + t.id) if spec.kind == "spot" else str(UUID(int=t.id << 60)),
+            "execId": bulk.name_trade(spec, t),
             "symbol": spec.symbol,
             "price": write_fixed(t.price, spec.price_digits),
             "size": write_fixed(t.size, spec.size_digits),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from truetape.sim.market import FUNDING_US, Candle, Market, Trade
 from truetape.sim.protocol import Query, Reply, encode_json
 from truetape.sim.spec import Spec, write_short
+from truetape.sim.venues import _okx_bulk as bulk
 from truetape.sim.world import World
 
 _MINUTE_US = 60_000_000
@@ -22,6 +23,8 @@ def kind_of(spec: Spec) -> str:
 
 def respond(world: World, query: Query) -> Reply:
     """Answer one request."""
+    if bulk.is_file(query.path):
+        return bulk.respond(world, query)
     name = query.path.removeprefix("/api/v5/")
     if name == "public/time":
         return _reply([{"ts": str(world.now_ms)}])

@@ -1,7 +1,6 @@
 """Fake Bybit v5: spot, linear and inverse, WebSocket and REST."""
 
 import re
-from uuid import UUID
 
 import msgspec
 
@@ -9,6 +8,7 @@ from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Candle, Market, Step, Trade
 from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
+from truetape.sim.venues import _bybit_bulk as bulk
 from truetape.sim.venues._bybit_rest import INTERVALS_US, describe_candle, respond
 from truetape.sim.view import View
 from truetape.sim.world import World
@@ -117,7 +117,7 @@ class BybitDesk:
         ms, spec = fills[0].at_us // 1000, self.spec
         rows = []
         for fill in fills:
-            id_text = str(2_290_000_000_000_000_000 + fill.id) if spec.kind == "spot" else str(UUID(int=fill.id << 60))
+            id_text = bulk.name_trade(spec, fill)
             tick = "" if spec.kind == "spot" else f'"L":"{"MinusTick" if fill.is_sell else "PlusTick"}",'
             rows.append(
                 f'{{"T":{ms},"s":"{spec.symbol}","S":"{"Sell" if fill.is_sell else "Buy"}","v":"{self._size(fill.size)}",'
@@ -356,7 +356,7 @@ def refuse(status: int) -> bytes:
 
 FAKE = FakeVenue(
     name="bybit",
-    hosts=("stream.bybit.com", "api.bybit.com", "api.bytick.com"),
+    hosts=("stream.bybit.com", "api.bybit.com", "api.bytick.com", bulk.HOST),
     specs=_list_specs(),
     connect=connect,
     respond=respond,

@@ -9,6 +9,7 @@ from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Candle, Market, Step, Trade
 from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_short
+from truetape.sim.venues import _okx_bulk as bulk
 from truetape.sim.venues._okx_rest import BARS_US, describe_candle, describe_trade, kind_of, respond
 from truetape.sim.view import View
 from truetape.sim.world import World
@@ -384,7 +385,7 @@ def refuse(status: int) -> bytes:
 
 FAKE = FakeVenue(
     name="okx",
-    hosts=("ws.okx.com", "wseea.okx.com", "wsus.okx.com", "www.okx.com", "eea.okx.com", "us.okx.com"),
+    hosts=("ws.okx.com", "wseea.okx.com", "wsus.okx.com", "www.okx.com", "eea.okx.com", "us.okx.com", bulk.HOST),
     specs=_list_specs(),
     connect=connect,
     respond=respond,

@@ -5,8 +5,8 @@ repository binance-public-data documents them. Times of spot are microseconds in
 """
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,13 +18,13 @@ from truetape.events.rows import Response
 from truetape.venues._binance.responses import Desk, Query
 from truetape.venues._binance.writers import convert, to_us
 from truetape.venues._contract import Backfill, Bulk, BulkFile, Stretch
+from truetape.venues._files import find_day, is_day, list_days, list_months, measure, never, split_lines
 
 HOST = "data.binance.vision"
 _ROOT = f"https://{HOST}/data"
 _FOLDERS = {"spot": "spot", "usdm": "futures/um", "coinm": "futures/cm"}
 MICROSECONDS_SINCE = date(2025, 1, 1)
 """Files of spot from this day on count microseconds; the size of a number tells which it is, too."""
-DAY_US = 86_400_000_000
 _MONTHLY, _DAILY = "monthly", "daily"
 
 
@@ -79,33 +79,21 @@ def list_files(market: str, channel: str, stretch: Stretch) -> tuple[BulkFile, .
         told = [one.channel for one in DATASETS.values() if market in one.markets]
         raise LookupError(f"no files of {market} {channel} (allowed: {', '.join(told)})")
     (what,) = found
-    first, last = (datetime.fromtimestamp(at // 10**6, UTC).date() for at in (stretch.from_us, stretch.to_us))
+    first, last = find_day(stretch.from_us), find_day(stretch.to_us)
     files: list[BulkFile] = []
-    for month in _list_months(first, last):
+    for month in list_months(first, last):
         days = tuple(
             _make_file(market, what, stretch.venue_symbol, str(day), stretch.interval)
-            for day in _list_days(month)
+            for day in list_days(month)
             if first <= day <= last and _DAILY in DATASETS[what].periods
         )
         whole = _make_file(market, what, stretch.venue_symbol, f"{month:%Y-%m}", stretch.interval)
-        is_whole = first <= month and _list_days(month)[-1] <= last
+        is_whole = first <= month and list_days(month)[-1] <= last
         if _MONTHLY in DATASETS[what].periods and (is_whole or not days):
             files.append(msgspec.structs.replace(whole, parts=days))
         else:
             files += days
     return tuple(files)
-
-
-def _list_months(first: date, last: date) -> Iterator[date]:
-    month = first.replace(day=1)
-    while month <= last:
-        yield month
-        month = (month + timedelta(days=32)).replace(day=1)
-
-
-def _list_days(month: date) -> list[date]:
-    following = (month + timedelta(days=32)).replace(day=1)
-    return [month + timedelta(days=i) for i in range((following - month).days)]
 
 
 def read_path(path: str, market: str) -> BulkFile:
@@ -127,33 +115,23 @@ def read_path(path: str, market: str) -> BulkFile:
         )
     if what == "klines" and not re.fullmatch(r"\d+(s|m|h|d|w|mo)", said):
         raise LookupError(f"{said!r} is no kind of file (allowed: {', '.join(DATASETS)} or an interval)")
-    period = _DAILY if len(match["when"]) == len("2025-01-01") else _MONTHLY
+    period = _DAILY if is_day(match["when"]) else _MONTHLY
     if period not in DATASETS[what].periods:
         raise LookupError(f"{what} is published {DATASETS[what].periods[0]} only, not {period}")
-    try:
-        return _make_file(market, what, match["symbol"], match["when"], said if what == "klines" else "")
-    except ValueError as error:
-        raise LookupError(f"{match['when']} is no day: {error}") from error
+    return _make_file(market, what, match["symbol"], match["when"], said if what == "klines" else "")
 
 
 def _make_file(market: str, what: str, symbol: str, when: str, interval: str) -> BulkFile:
-    dataset, is_daily = DATASETS[what], len(when) == 10
-    begin = date.fromisoformat(when if is_daily else f"{when}-01")
-    days = 1 if is_daily else len(_list_days(begin))
-    from_us = begin.toordinal() * DAY_US - date(1970, 1, 1).toordinal() * DAY_US
+    dataset, period = DATASETS[what], _DAILY if is_day(when) else _MONTHLY
     spelled = _MONTH if interval == "1M" else interval
-    folder = f"{_ROOT}/{_FOLDERS[market]}/{_DAILY if is_daily else _MONTHLY}/{what}/{symbol}"
+    folder = f"{_ROOT}/{_FOLDERS[market]}/{period}/{what}/{symbol}"
     place = f"{folder}/{spelled}/{symbol}-{spelled}" if what == "klines" else f"{folder}/{symbol}-{what}"
     feed = f"usdm-{dataset.feed_group}" if market == "usdm" else market
     held = Backfill(
-        dataset.channel, market, feed, _never, _never, dataset.identity, kind=dataset.kind, product=dataset.product
+        dataset.channel, market, feed, never, never, dataset.identity, kind=dataset.kind, product=dataset.product
     )
     told = "1M" if interval == _MONTH else interval
-    return BulkFile(f"{place}-{when}.zip", held, symbol, from_us, from_us + days * DAY_US - 1, told)
-
-
-def _never(*_: object) -> Any:
-    raise AssertionError("files are not asked for by pages")
+    return BulkFile(f"{place}-{when}.zip", held, symbol, *measure(when), told)
 
 
 # -- their lines --------------------------------------------------------------------------------------------
@@ -219,21 +197,19 @@ def _find_dataset(url: str) -> str:
     raise DecodeError(f"file of no known kind: {url[:200]} (allowed: {', '.join(DATASETS)})")
 
 
+def _is_header(line: str) -> bool:
+    """Tell the first line of a file of futures."""
+    return line.startswith(_HEADERS)
+
+
 def _convert(what: str, market: str, body: bytes) -> list[Any]:
     """Return lines as rows; msgspec.ValidationError names the line from 0 and the column."""
     shapes = _SHAPES[what]
-    return list(msgspec.convert(_split(body), shapes.spot if market == "spot" else shapes.futures, strict=False))
-
-
-def _split(body: bytes) -> list[list[str]]:
-    """Return the cells of each line; files of futures begin with a header, empty lines mean nothing."""
-    try:
-        lines = body.decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"line is not ASCII: {error}") from error
-    if lines and lines[0].startswith(_HEADERS):
-        del lines[0]
-    return [line.split(",") for line in lines if line]
+    return list(
+        msgspec.convert(
+            split_lines(body, _is_header), shapes.spot if market == "spot" else shapes.futures, strict=False
+        )
+    )
 
 
 def read_lines(desk: Desk, response: Response) -> bool:

@@ -16,6 +16,7 @@ from truetape.errors import DecodeError
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Response, Scribe
 from truetape.venues._contract import Continuity, Feed, Handler, Heartbeat, Limits, Listing, Rest, Venue
+from truetape.venues.bybit.bulk import BULK, is_bulk, read_lines
 from truetape.venues.bybit.history import list_backfills
 from truetape.venues.bybit.instrument import find_next_page, name_instrument, read_listing
 from truetape.venues.bybit.legacy import SPOT_V1, V2
@@ -77,6 +78,8 @@ class _Decoder:
 
     def respond(self, response: Response) -> bool:
         """Decode a response."""
+        if is_bulk(response.url):
+            return read_lines(self._link(response.feed, response.connection), response)
         path = urlsplit(response.url).path
         if path not in _LISTING_PATHS:
             return decode_body(self._link(response.feed, response.connection), response)
@@ -168,5 +171,6 @@ VENUE = Venue(
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
     backfills=list_backfills(),
+    bulk=BULK,
     find_next_page=find_next_page,
 )  # fmt: skip

@@ -134,7 +134,7 @@ class _Result(msgspec.Struct, gc=False):
 class _Listing(msgspec.Struct, gc=False):
     retCode: int
     retMsg: str
-    result: _Result | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _OldPriceFilter(msgspec.Struct, gc=False):
@@ -160,6 +160,7 @@ class _OldListing(msgspec.Struct, gc=False):
 
 
 _LISTING = msgspec.json.Decoder(_Listing, strict=False)
+_RESULT = msgspec.json.Decoder(_Result | None, strict=False)
 _OLD_LISTING = msgspec.json.Decoder(_OldListing, strict=False)
 
 
@@ -171,15 +172,24 @@ def read_listing(url: str, body: bytes) -> list[Instrument]:
     category = parse_qs(parts.query).get("category", [""])[0]
     if category not in _TYPES:
         raise DecodeError(f"category {category!r} is not one of {', '.join(_TYPES)}", "url")
-    result = _LISTING.decode(body).result
+    result = _read_result(body)
     if result is None:
         raise DecodeError("no result", "$.result")
     return [_read_item(category, item) for item in result.items]
 
 
+def _read_result(body: bytes) -> _Result | None:
+    """Return what a listing holds; errors come with status 200, and hold nothing."""
+    said = _LISTING.decode(body)
+    if said.retCode != 0:
+        raise DecodeError(f"the listing answered {said.retCode}: {said.retMsg}", "$.retCode")
+    found: _Result | None = _RESULT.decode(said.result)
+    return found
+
+
 def find_next_page(url: str, body: bytes) -> str | None:
     """Return the URL of a listing's next page; null on the last one."""
-    result = _LISTING.decode(body).result
+    result = _read_result(body)
     cursor = result.nextPageCursor if result else None
     return f"{url.partition('&cursor=')[0]}&cursor={cursor}" if cursor else None
 

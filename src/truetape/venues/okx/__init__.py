@@ -29,6 +29,7 @@ from truetape.venues._contract import (
     Rest,
     Venue,
 )
+from truetape.venues.okx.bulk import BULK, is_bulk, read_lines
 from truetape.venues.okx.history import list_backfills
 from truetape.venues.okx.instrument import MARKET, name_instrument, read_listing
 from truetape.venues.okx.legacy import OldLink
@@ -93,6 +94,8 @@ class _Decoder:
 
     def respond(self, response: Response) -> bool:
         """Decode a response: a listing, or market data."""
+        if is_bulk(response.url):
+            return read_lines(self._link(response.feed, response.connection), response)
         if not _LISTING_PATH.fullmatch(urlsplit(response.url).path):
             return decode_body(self._link(response.feed, response.connection), response)
         for instrument in read_listing(response.url, response.body):
@@ -197,5 +200,6 @@ VENUE = Venue(
     unsubscribe=_unsubscribe,
     find_feed=_find_feed,
     backfills=list_backfills(),
+    bulk=BULK,
     proof=Proof(25, _spell_levels, _add_up, is_of_words=True),
 )  # fmt: skip
