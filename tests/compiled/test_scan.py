@@ -202,7 +202,10 @@ def test_a_ladder_refuses_buffers_that_do_not_fit() -> None:
     for counts in ([2, 0], [-1, 1], [1]):
         with pytest.raises(ValueError, match="fewer levels"):
             ladder.apply(np.array(counts), np.array([1.0, 2.0]))
-    words = compiled.core.TextLadder(one, ["1:2"], b"", [], 0)
+    for level in ("1:2", ("1",), ("1", 2)):
+        with pytest.raises(TypeError):
+            compiled.core.TextLadder(one, [level], b"", [], 0)
+    words = compiled.core.TextLadder(one, [("1", "2")], b"", [], 0)
     ends = np.array([3])
     for frames, edges in (([1], ends), ([0], ends + 9), ([0], ends[:0])):
         with pytest.raises(ValueError, match=r"word|places"):

@@ -1,5 +1,6 @@
 """Lanes: frames are told apart by their heads, the same one by one and at one look."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,14 +33,19 @@ heads = st.sampled_from([*HEADS, b'{"stream":"btcusdt', b"", b'{"result":null', 
 def test_each_frame_has_the_lane_of_its_head(found: list[tuple[bytes, bytes]]) -> None:
     payloads = [head + tail for head, tail in found]
     known = {head: code for code, head in enumerate(HEADS)}
-    assert make_lanes().sort(payloads) == [known.get(payload.partition(b'",')[0], -1) for payload in payloads]
-
-
-def test_frames_of_one_head_are_told_at_one_look() -> None:
+    wanted = [known.get(payload.partition(b'",')[0], -1) for payload in payloads]
     lanes = make_lanes()
-    assert lanes.sort([HEADS[1] + b'","data":%d}' % i for i in range(50)]) == [1] * 50
-    assert lanes.sort([b'{"stream":"unknown","data":1}'] * 3) == [-1] * 3
+    assert lanes.sort(payloads).tolist() == wanted
+    assert lanes.sort_slowly(payloads) == wanted
+
+
+@pytest.mark.parametrize("name", ["sort", "sort_slowly"])
+def test_frames_of_one_head_are_told_at_one_look(name: str) -> None:
+    lanes = make_lanes()
+    sort = lambda payloads: [*getattr(lanes, name)(payloads)]  # noqa: E731
+    assert sort([HEADS[1] + b'","data":%d}' % i for i in range(50)]) == [1] * 50
+    assert sort([b'{"stream":"unknown","data":1}'] * 3) == [-1] * 3
     assert [lane.stream for lane in lanes.listed] == [0, 1, 2, 3]
     lanes.clear()
-    assert lanes.sort([HEADS[1] + b'","data":1}']) == [-1]
+    assert sort([HEADS[1] + b'","data":1}']) == [-1]
     assert not lanes.listed

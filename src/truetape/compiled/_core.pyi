@@ -11,6 +11,7 @@ def compile_shape(spec: tuple[Any, ...], /) -> Shape: ...
 def scan(
     shape: Shape, payloads: list[bytes], /
 ) -> tuple[tuple[bytearray, ...], bytearray, bytearray, bytearray, bytearray] | None: ...
+def sort_heads(payloads: list[bytes], mark: bytes, codes: dict[bytes, int], /) -> bytearray: ...
 
 @final
 class NumberLadder:
@@ -23,10 +24,11 @@ class NumberLadder:
 @final
 class TextLadder:
     def __new__(
-        cls, bid_prices: Buffer, bid_words: list[str], ask_prices: Buffer, ask_words: list[str], depth_max: int, /
-    ) -> TextLadder: ...
+        cls, bid_prices: Buffer, bids: list[tuple[str, str]], ask_prices: Buffer, asks: list[tuple[str, str]],
+        depth_max: int, /,
+    ) -> TextLadder: ...  # fmt: skip
     def apply(
         self, side_counts: Buffer, flat: Buffer, words: Buffer, edges: Buffer, checks: Buffer, frames: Buffer,
         depth: int, /,
     ) -> int: ...  # fmt: skip
-    def write(self) -> tuple[bytearray, list[str], bytearray, list[str]]: ...
+    def write(self) -> tuple[bytearray, list[tuple[str, str]], bytearray, list[tuple[str, str]]]: ...

@@ -24,6 +24,7 @@ int heap_reserve(Heap *heap, Py_ssize_t more) {
 static PyMethodDef methods[] = {
     {"compile_shape", compile_shape, METH_O, "Return what `scan` goes by, made of nested tuples."},
     {"scan", scan, METH_VARARGS, "Return the columns of frames, None where Python must look itself."},
+    {"sort_heads", sort_heads, METH_VARARGS, "Return the number of each message's head, -1 for one that is not known."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -27,6 +27,9 @@ int read_time(const char *at, const char *end, int64_t *microseconds);
 PyObject *compile_shape(PyObject *module, PyObject *spec);
 PyObject *scan(PyObject *module, PyObject *args);
 
+/* heads.c */
+PyObject *sort_heads(PyObject *module, PyObject *args);
+
 /* ladder.c */
 extern PyType_Spec number_ladder_spec;
 extern PyType_Spec text_ladder_spec;

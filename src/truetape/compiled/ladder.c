@@ -325,22 +325,40 @@ static int copy_word(const char *text, Py_ssize_t size, Word *word) {
     return 0;
 }
 
-static int fill_words(Side *side, int is_ask, PyObject *words) {
+/* Make one word of the texts of price and size. */
+static int join_word(PyObject *level, Word *word) {
+    const char *price, *size;
+    Py_ssize_t price_size, size_size;
+    if (!PyTuple_Check(level) || !PyArg_ParseTuple(level, "s#s#", &price, &price_size, &size, &size_size)) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "a level is a tuple of two texts");
+        return -1;
+    }
+    word->size = price_size + 1 + size_size;
+    word->text = PyMem_Malloc((size_t)word->size);
+    if (word->text == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(word->text, price, (size_t)price_size);
+    word->text[price_size] = ':';
+    memcpy(word->text + price_size + 1, size, (size_t)size_size);
+    return 0;
+}
+
+static int fill_words(Side *side, int is_ask, PyObject *levels) {
     memset(side->values, 0, (size_t)(side->count * side->width));
     for (Py_ssize_t i = 0; i < side->count; i++) {
-        PyObject *given = PyList_GetItem(words, turn(is_ask, side->count, i));
-        Py_ssize_t size;
-        const char *text = given == NULL ? NULL : PyUnicode_AsUTF8AndSize(given, &size);
-        if (text == NULL || copy_word(text, size, word_at(side, i))) return -1;
+        PyObject *level = PyList_GetItem(levels, turn(is_ask, side->count, i));
+        if (level == NULL || join_word(level, word_at(side, i))) return -1;
     }
     return 0;
 }
 
 static PyObject *new_text_ladder(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(named)) {
     Py_buffer prices[2];
-    PyObject *words[2];
+    PyObject *levels[2];
     Py_ssize_t depth_max;
-    if (!PyArg_ParseTuple(args, "y*Oy*On", &prices[0], &words[0], &prices[1], &words[1], &depth_max)) return NULL;
+    if (!PyArg_ParseTuple(args, "y*Oy*On", &prices[0], &levels[0], &prices[1], &levels[1], &depth_max)) return NULL;
     PyObject *self = make_ladder(type);
     TextLadder *ladder = (TextLadder *)self;
     int failed = self == NULL;
@@ -348,10 +366,10 @@ static PyObject *new_text_ladder(PyTypeObject *type, PyObject *args, PyObject *P
     for (int i = 0; i < 2 && !failed; i++) {
         Side *side = &ladder->sides[i];
         side->width = sizeof(Word);
-        if (!PyList_Check(words[i]) || PyList_Size(words[i]) != prices[i].len / (Py_ssize_t)sizeof(double)) {
-            PyErr_SetString(PyExc_ValueError, "each price has a word");
+        if (!PyList_Check(levels[i]) || PyList_Size(levels[i]) != prices[i].len / (Py_ssize_t)sizeof(double)) {
+            PyErr_SetString(PyExc_ValueError, "each price has a level");
             failed = 1;
-        } else if (fill_keys(side, i, &prices[i]) || fill_words(side, i, words[i])) {
+        } else if (fill_keys(side, i, &prices[i]) || fill_words(side, i, levels[i])) {
             failed = 1;
         }
     }
@@ -469,28 +487,31 @@ static PyObject *apply_texts(PyObject *self, PyObject *args) {
     return answer;
 }
 
-static PyObject *give_words(const Side *side, int is_ask) {
-    PyObject *words = PyList_New(side->count);
-    if (words == NULL) return NULL;
+static PyObject *give_levels(const Side *side, int is_ask) {
+    PyObject *levels = PyList_New(side->count);
+    if (levels == NULL) return NULL;
     for (Py_ssize_t i = 0; i < side->count; i++) {
         const Word *word = word_at(side, turn(is_ask, side->count, i));
-        PyObject *given = PyUnicode_FromStringAndSize(word->text, word->size);
-        if (given == NULL || PyList_SetItem(words, i, given)) {
-            Py_DECREF(words);
+        const char *colon = memchr(word->text, ':', (size_t)word->size);
+        Py_ssize_t size = colon == NULL ? word->size : colon - word->text;
+        Py_ssize_t rest = colon == NULL ? 0 : word->size - size - 1;
+        PyObject *level = Py_BuildValue("(s#s#)", word->text, size, word->text + word->size - rest, rest);
+        if (level == NULL || PyList_SetItem(levels, i, level)) {
+            Py_DECREF(levels);
             return NULL;
         }
     }
-    return words;
+    return levels;
 }
 
 static PyObject *write_texts(PyObject *self, PyObject *Py_UNUSED(nothing)) {
     const Side *sides = ((TextLadder *)self)->sides;
-    return Py_BuildValue("(NNNN)", give_prices(&sides[0], 0), give_words(&sides[0], 0), give_prices(&sides[1], 1), give_words(&sides[1], 1));
+    return Py_BuildValue("(NNNN)", give_prices(&sides[0], 0), give_levels(&sides[0], 0), give_prices(&sides[1], 1), give_levels(&sides[1], 1));
 }
 
 static PyMethodDef text_methods[] = {
     {"apply", apply_texts, METH_VARARGS, "Take frames; return how many come before one that breaks the book. That one is taken, too."},
-    {"write", write_texts, METH_NOARGS, "Return prices and words of bids, then of asks, prices ascending."},
+    {"write", write_texts, METH_NOARGS, "Return prices and levels of bids, then of asks, prices ascending."},
     {NULL, NULL, 0, NULL},
 };
 

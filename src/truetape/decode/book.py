@@ -44,6 +44,10 @@ class Side(msgspec.Struct):
                     insort(prices, price)
                 sizes[price] = level
 
+    def list_levels(self) -> list[tuple[Any, Any]]:
+        """Return the levels as given, prices ascending."""
+        return list(map(self.sizes.__getitem__, self.prices))
+
     def replace(self, levels: Levels) -> None:
         """Forget everything and take these levels."""
         prices, sizes = zip(*levels, strict=True) if levels else ((), ())

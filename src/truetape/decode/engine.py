@@ -1,7 +1,6 @@
 """The decoder: frames in tape order in, tables and wishes out. Pure: the same frames give the same rows."""
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -184,15 +183,15 @@ class Engine:
         # hot: bench/decode.py
         payloads = stretch.payloads if end - begin == len(stretch.codes) else stretch.payloads[begin:end]
         sorters = [self._sorters.get(source) for source in stretch.sources]
-        if len(sorters) == 1:
-            found = sorters[0].sort(payloads) if sorters[0] else []
+        if len(sorters) == 1 and sorters[0]:
+            found = sorters[0].sort(payloads)
         else:
             found = _sort_mixed(sorters, stretch.codes[begin:end], payloads)
-        if not found or found.count(-1) > len(found) - RUN_FRAMES_MIN:
+        if np.count_nonzero(found >= 0) < RUN_FRAMES_MIN:
             return []
         lanes = self._list_lanes(stretch)
-        if found[0] >= 0 and found.count(found[0]) == len(found):
-            lane = lanes[found[0]]
+        if bool((found == found[0]).all()):
+            lane = lanes[int(found[0])]
             if lane.frames_min > len(found):
                 return []
             return [_Group(lane.read, np.arange(begin, end), np.full(end - begin, lane.stream), is_all=True)]
@@ -573,19 +572,17 @@ class _Stretch:
         """Which frames are no messages of the venue."""
 
 
-def _sort_mixed(sorters: list[Handler | None], codes: list[int], payloads: list[bytes]) -> list[int]:
+def _sort_mixed(sorters: list[Handler | None], codes: list[int], payloads: list[bytes]) -> Integers:
     """Return the lanes of frames of several sources, numbered through all of these."""
-    lanes = [-1] * len(codes)
-    own: dict[int, list[int]] = {code: [] for code, sorter in enumerate(sorters) if sorter}
-    for i, code in enumerate(codes):
-        if code in own:
-            own[code].append(i)
+    # hot: bench/decode.py
+    lanes = np.full(len(codes), -1)
+    sources = np.array(codes)
     first = 0
     for code, sorter in enumerate(sorters):
-        if sorter is not None and own[code]:
-            found = sorter.sort([payloads[i] for i in own[code]])
-            for i, lane in zip(own[code], found, strict=True):
-                lanes[i] = lane + first if lane >= 0 else -1
+        own = np.flatnonzero(sources == code)
+        if sorter is not None and len(own):
+            found = sorter.sort([payloads[i] for i in own.tolist()])
+            lanes[own] = np.where(found >= 0, found + first, -1)
         first += len(sorter.lanes) if sorter else 0
     return lanes
 
@@ -601,21 +598,24 @@ class _Group(NamedTuple):
     """Whether they are all frames from the first to the last of them."""
 
 
-def _group_lanes(codes: list[int], lanes: list[Lane], begin: int) -> list[_Group]:
+def _group_lanes(codes: Integers, lanes: list[Lane], begin: int) -> list[_Group]:
     """Return the frames by what reads them, in groups that are worth it."""
     # hot: bench/decode.py
+    counts = np.bincount(codes + 1, minlength=len(lanes) + 1)
+    met = np.flatnonzero(counts[1:])
+    found = [lanes[code] for code in met.tolist()]
     frames: dict[Read, int] = {}
-    for code, count in Counter(codes).items():
-        if code >= 0:
-            frames[lanes[code].read] = frames.get(lanes[code].read, 0) + count
-    worthy = list(dict.fromkeys(lane.read for lane in lanes if frames.get(lane.read, 0) >= lane.frames_min))
+    for lane, count in zip(found, counts[met + 1].tolist(), strict=True):
+        frames[lane.read] = frames.get(lane.read, 0) + count
+    worthy = list(dict.fromkeys(lane.read for lane in found if frames[lane.read] >= lane.frames_min))
     if not worthy:
         return []
-    met, places = np.unique(np.fromiter(codes, np.int64, len(codes)), return_inverse=True)
-    found = [lanes[code] if code >= 0 else None for code in met.tolist()]
-    streams = np.array([lane.stream if lane else -1 for lane in found])
+    places = np.full(len(lanes) + 1, -1)
+    places[met] = np.arange(len(met))
+    places = places[codes]  # -1, of frames that have no lane, picks the last one
+    streams = np.array([*(lane.stream for lane in found), -1])
     numbers = {read: number for number, read in enumerate(worthy)}
-    kinds = np.array([numbers.get(lane.read, -1) if lane else -1 for lane in found])[places]
+    kinds = np.array([*(numbers.get(lane.read, -1) for lane in found), -1])[places]
     groups = []
     for kind, read in enumerate(worthy):
         own = np.flatnonzero(kinds == kind)

@@ -16,7 +16,7 @@ from truetape.events.instrument import Stream
 from truetape.events.run import BookRun, Floats, Integers, TextRun
 from truetape.venues import load_venue
 
-LEVELS_MIN = 64 if compiled.core else 512
+LEVELS_MIN = 24 if compiled.core else 512
 """So many levels of one book are worth being changed at one blow."""
 
 

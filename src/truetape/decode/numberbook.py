@@ -81,7 +81,7 @@ class NumberSide(NamedTuple):
 
 
 def _read_side(side: Side) -> NumberSide:
-    sizes = [side.sizes[price][1] for price in side.prices]
+    sizes = [size for _, size in side.list_levels()]
     return NumberSide(np.array(side.prices, np.float64), np.array(sizes, np.float64))
 
 

@@ -36,15 +36,15 @@ class FastTextBook:
     def __init__(self, book: Book, proof: Proof) -> None:
         assert compiled.core
         self._depth = proof.depth
-        sides = ((np.array(side.prices, np.float64), _spell(side)) for side in (book.bids, book.asks))
-        (bid_prices, bid_words), (ask_prices, ask_words) = sides
-        self._ladder = compiled.core.TextLadder(bid_prices, bid_words, ask_prices, ask_words, book.depth_max)
+        sides = ((np.array(side.prices, np.float64), side.list_levels()) for side in (book.bids, book.asks))
+        (bid_prices, bids), (ask_prices, asks) = sides
+        self._ladder = compiled.core.TextLadder(bid_prices, bids, ask_prices, asks, book.depth_max)
 
     def write(self, book: Book) -> None:
         """Put the levels back."""
-        bid_prices, bid_words, ask_prices, ask_words = self._ladder.write()
-        book.bids = _make_side(np.frombuffer(bid_prices).tolist(), bid_words)
-        book.asks = _make_side(np.frombuffer(ask_prices).tolist(), ask_words)
+        bid_prices, bids, ask_prices, asks = self._ladder.write()
+        book.bids = _make_side(np.frombuffer(bid_prices).tolist(), bids)
+        book.asks = _make_side(np.frombuffer(ask_prices).tolist(), asks)
 
     def apply(self, run: TextRun, frames: Sequence[int]) -> int:
         """Take some frames; return how many come before one that breaks the book."""
@@ -56,12 +56,8 @@ class FastTextBook:
         return taken
 
 
-def _spell(side: Side) -> list[str]:
-    return [":".join(side.sizes[price]) for price in side.prices]
-
-
-def _make_side(prices: list[float], words: Sequence[str]) -> Side:
-    return Side(prices, dict(zip(prices, part_words(words), strict=True)))
+def _make_side(prices: list[float], levels: list[tuple[str, str]]) -> Side:
+    return Side(prices, dict(zip(prices, levels, strict=True)))
 
 
 class SlowTextBook:
@@ -109,14 +105,14 @@ class _TextSide:
         self.is_bid = is_bid
         self.keys: list[float] = [-price for price in reversed(side.prices)] if is_bid else [*side.prices]
         """Ascending: prices of bids are negative here."""
-        words = _spell(side)
+        words = list(map(":".join, side.list_levels()))
         self.words: list[str] = words[::-1] if is_bid else words
 
     def write(self) -> Side:
         """Return the side as `Book` has it."""
         if self.is_bid:
-            return _make_side([-key for key in reversed(self.keys)], self.words[::-1])
-        return _make_side([*self.keys], self.words)
+            return _make_side([-key for key in reversed(self.keys)], part_words(self.words[::-1]))
+        return _make_side([*self.keys], part_words(self.words))
 
     def apply(self, changes: "_Changes", begin: int, end: int) -> None:
         """Set the levels [begin, end) of a run; those without a word are removed."""

@@ -46,7 +46,7 @@ class Handler(NamedTuple):
     on_message: OnMessage
     lanes: list[Lane]
     """Where messages may belong; begun anew only while an answer is decoded."""
-    sort: Callable[[Sequence[bytes]], list[int]]
+    sort: "Callable[[list[bytes]], Integers]"
     """(payloads, not empty) → their lanes by number; below 0: to be decoded by itself.
 
     What a lane takes is never control."""
