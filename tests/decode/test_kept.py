@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truetape.decode.book import Book
-from truetape.decode.kept import LEVELS_MIN, Keeper
+from truetape.decode.kept import LEVELS_MIN, WORTH, Keeper
 from truetape.decode.numberbook import FastNumberBook, NumberBook, SlowNumberBook
 from truetape.decode.state import StreamState
 from truetape.decode.textbook import FastTextBook, SlowTextBook, TextBook
@@ -137,6 +137,21 @@ def test_few_levels_are_changed_one_by_one_until_many_come() -> None:
     assert book.bids.prices == [1.0, 2.0, 3.0]
     keeper.put_back(0, state)
     assert len(book.bids.prices) == LEVELS_MIN + 3 - (2.0 in dict(MANY))
+
+
+def test_a_large_book_is_read_only_when_much_of_it_changes() -> None:
+    book = make_book(
+        [(float(price), 1.0) for price in range(1, 31)], [(100.0 + i, 1.0) for i in range(WORTH * LEVELS_MIN)]
+    )
+    state = StreamState(Continuity("book_change", "none"), book=book)
+    keeper = Keeper([STREAM])
+    run = make_run([(MANY, [])])
+    is_behind = []
+    for _ in range(3):
+        book.replace([(1.0, 1.0)], book.list_asks(WORTH * LEVELS_MIN))
+        assert keeper.apply(state, 0, run, lambda: (run.side_counts, run.flat), [0]) == 1
+        is_behind.append(len(book.bids.prices) == 1)
+    assert is_behind == [False, True, True]
 
 
 def test_a_keeper_forgets_what_is_no_more() -> None:

@@ -18,6 +18,8 @@ from truetape.venues import load_venue
 
 LEVELS_MIN = 24 if compiled.core else 512
 """So many levels of one book are worth being changed at one blow."""
+WORTH = 4
+"""Reading a book and putting it back costs what changing one in so many of its levels does."""
 
 
 def _apply_singly(book: Book, side_counts: Integers, flat: Floats) -> int:
@@ -40,6 +42,8 @@ class Keeper:
         self._numbers: dict[int, tuple[Book, NumberBook]] = {}
         """Stream → the book of its state, which is behind, and the same one as it is now."""
         self._texts: dict[int, tuple[Book, TextBook]] = {}
+        self._changed: dict[int, int] = {}
+        """Stream → levels that runs changed one by one since its book was put back last."""
 
     def apply(
         self,
@@ -70,8 +74,12 @@ class Keeper:
         if kept is not None and kept[0] is book:
             return kept[1]
         self.put_back(index, state)
-        if book is None or book.is_text or book.depth_max or levels < LEVELS_MIN:
+        if book is None or book.is_text or book.depth_max:
             return None
+        changed = self._changed[index] = self._changed.get(index, 0) + levels
+        if levels < LEVELS_MIN or changed * WORTH < len(book.bids.prices) + len(book.asks.prices):
+            return None
+        del self._changed[index]
         made = make_number_book(book)
         self._numbers[index] = book, made
         return made
