@@ -1,6 +1,7 @@
 """Put foreign recordings on a tape: one format, one file; they go on the way live frames go."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_recording(
     if format_name not in FORMATS:
         raise TapeError(f"unknown recording format {format_name!r} (allowed: {', '.join(FORMATS)})")
     if format_name in _TABLE_FORMATS:
-        yield from _TABLE_FORMATS[format_name](origin, skip_bad=skip_bad, ratio_max=ratio_max)
+        yield from _read_ahead(_TABLE_FORMATS[format_name](origin, skip_bad=skip_bad, ratio_max=ratio_max))
         return
     start = _LINE_FORMATS[format_name]
     try:
@@ -61,6 +62,15 @@ def read_recording(
     except ValueError as error:
         raise TapeError(f"{origin.path}: {error}") from error
     yield from _read_frames(read_line, origin, skip_bad=skip_bad, ratio_max=ratio_max)
+
+
+def _read_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield frames; while one is written the next is read, which is other work of another thread."""
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        coming = pool.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, frames, None)
+            yield frame
 
 
 def _read_frames(read_line: ReadLine, origin: Origin, *, skip_bad: bool, ratio_max: int) -> Iterator[Frame]:

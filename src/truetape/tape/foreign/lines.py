@@ -62,13 +62,13 @@ def read_blocks(
                 on_read(raw.tell())
                 if bound is not None and size > bound:
                     raise TapeError(f"{path} unpacks to more than {ratio_max} times its size: stopped at byte {size}")
-                whole, end, tail = chunk.rpartition(b"\n")
+                end = chunk.rfind(b"\n") + 1
                 if end:
-                    yield b"".join((*rest, whole, end))
+                    yield b"".join((*rest, memoryview(chunk)[:end]))
                     rest.clear()
                     held = 0
-                held += len(tail)
-                rest.append(tail)
+                held += len(chunk) - end
+                rest.append(chunk[end:])
                 if held > LINE_BYTES_MAX:
                     raise TapeError(f"{path} has a line longer than {LINE_BYTES_MAX} bytes")
     except _UNREADABLE as error:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from truetape.errors import DecodeError, TapeError
-from truetape.events.tardis import DATASETS, find_dataset, read_block
+from truetape.events.tardis import DATASETS, find_dataset, read_block, read_header, read_rows
 from truetape.tape.foreign.lines import LINE_BYTES_MAX, read_blocks
 from truetape.tape.foreign.origin import Origin, make_event
 from truetape.tape.frame import Frame, FrameKind
@@ -38,7 +38,7 @@ def read_dataset(origin: Origin, *, skip_bad: bool, ratio_max: int, block_bytes:
     except (DecodeError, KeyError) as error:
         raise TapeError(f"{origin.path} line 1: {_tell(error)}") from error
     template = Frame(0, 0, FrameKind.TEXT, VENUE, name, origin.connection, b"")
-    pieces = _read_pieces(origin, _Form(name, header, skip_bad), first, blocks)
+    pieces = _read_pieces(origin, _Form(name, read_header(header), skip_bad), first, blocks)
     is_first = True
     for piece in pieces:
         frame = template._replace(received_ns=piece.end_ns, payload=header + piece.lines)
@@ -56,11 +56,11 @@ class _Form(NamedTuple):
     """How the lines of one file are read."""
 
     name: str
-    header: bytes
+    columns: list[str]
     skip_bad: bool
 
     def read(self, lines: bytes) -> pa.Table:
-        return read_block(self.name, self.header + lines)
+        return read_rows(self.name, self.columns, pa.py_buffer(lines))
 
 
 class _Piece(NamedTuple):
@@ -70,6 +70,10 @@ class _Piece(NamedTuple):
     begin_ns: int
     end_ns: int
     bad: list[tuple[int, str]]
+
+
+Edges = npt.NDArray[np.int64] | dict[int, int]
+"""Line → where it begins, and where the last one ends; of lines that stay together, for the first and the last only."""
 
 
 def _read_pieces(origin: Origin, form: _Form, first: bytes, blocks: Iterator[bytes]) -> Iterator[_Piece]:
@@ -90,17 +94,20 @@ def _read_pieces(origin: Origin, form: _Form, first: bytes, blocks: Iterator[byt
         if table.num_rows != body.count(b"\n"):  # empty lines mean nothing
             body = b"".join(line for line in body.splitlines(keepends=True) if line.strip())
         cuts = cutter.cut(table, is_last=following is None) if cutter else [0, table.num_rows]
+        edges = _find_edges(body) if cutter else {0: 0, table.num_rows: len(body)}
         if len(body) > LINE_BYTES_MAX and len(cuts) == 1:
             raise TapeError(f"{origin.path} line {number}: one picture of a book has more than {LINE_BYTES_MAX} bytes")
-        for piece in _slice(body, table, cuts, bad, end_ns):
+        for piece in _slice(body, edges, table, cuts, bad, end_ns):
             yield piece
             end_ns, bad = piece.end_ns, []
-        held = body[_find_edges(body)[cuts[-1]] :]
+        held = body[edges[cuts[-1]] :]
         lines = following
 
 
-def _slice(body: bytes, table: pa.Table, cuts: list[int], bad: list[tuple[int, str]], end_ns: int) -> Iterator[_Piece]:
-    edges, local = _find_edges(body), table.column("local_timestamp").to_numpy()
+def _slice(
+    body: bytes, edges: Edges, table: pa.Table, cuts: list[int], bad: list[tuple[int, str]], end_ns: int
+) -> Iterator[_Piece]:
+    local = table.column("local_timestamp").to_numpy()
     for begin, end in pairwise(cuts):
         if begin < end:
             end_ns = int(local[begin:end].max()) * 1000
