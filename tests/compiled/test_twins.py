@@ -1,7 +1,7 @@
 """What is recorded decodes to the same tables with the compiled part and without it."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,17 +23,22 @@ CASES = {
     "coinbase": ("coinbase", "coinbase/cryptofeed_coinbase_20210417_a.jsonl.gz", "cryptofeed"),
 }
 FRAMES_MAX = 6000
-BATCH_FRAMES = 1000
+BATCH_FRAMES = 1000, 30, 400
+"""In turns: few frames go one by one into books that are kept by the run."""
 
 
 def read_batches(path: Path, venue: str, form: str) -> Iterator[FrameBatch]:
     origin = Origin(path, venue, "twins/1", feed_of=load_venue(venue).find_feed)
     frames = list(islice(read_recording(form, origin), FRAMES_MAX))
-    for begin in range(0, len(frames), BATCH_FRAMES):
-        part = frames[begin : begin + BATCH_FRAMES]
+    begin = 0
+    for size in cycle(BATCH_FRAMES):
+        part = frames[begin : begin + size]
+        if not part:
+            return
         columns = dict(zip(Frame._fields, zip(*part, strict=True), strict=True))
         data = [pa.array(columns[field.name], field.type) for field in FRAME_SCHEMA]
         yield FrameBatch(begin, pa.RecordBatch.from_arrays(data, schema=FRAME_SCHEMA))
+        begin += size
 
 
 def decode(batches: list[FrameBatch], *, keep_books: bool) -> tuple[dict[str, pa.Table], dict[str, int], bytes]:

@@ -14,7 +14,7 @@ from truetape.events.instrument import Stream
 from truetape.events.run import BookRun, TextRun, join_words
 from truetape.venues import load_venue
 from truetape.venues._contract import Continuity
-from twins import pair_twins
+from twins import NEEDS_COMPILED, pair_twins
 
 STREAM = Stream(0, "okx", "book_change", "BTC-USDT", "BTC-USDT", "all", "public")
 OKX = load_venue("okx")
@@ -152,6 +152,34 @@ def test_a_large_book_is_read_only_when_much_of_it_changes() -> None:
         assert keeper.apply(state, 0, run, lambda: (run.side_counts, run.flat), [0]) == 1
         is_behind.append(len(book.bids.prices) == 1)
     assert is_behind == [False, True, True]
+
+
+@NEEDS_COMPILED
+def test_single_changes_follow_into_a_book_that_is_kept() -> None:
+    book = make_book([(1.0, 1.0)], [(40.0, 1.0)])
+    state = StreamState(Continuity("book_change", "none"), book=book)
+    keeper = Keeper([STREAM])
+    assert not keeper.follow(state, 0, [(2.0, 1.0)], [], None)  # nobody keeps it
+    many = make_run([(MANY, [])])
+    assert keeper.apply(state, 0, many, lambda: (many.side_counts, many.flat), [0]) == 1
+    assert keeper.follow(state, 0, [(5.0, 2.0)], [(39.0, 1.0)], None)
+    assert book.bids.prices == [1.0]
+    assert not keeper.follow(state, 0, [(50.0, 2.0)], [], None)  # crossed: it is put back as before that
+    assert (book.list_bids(1), book.list_asks(2)) == ([(5.0, 2.0)], [(39.0, 1.0), (40.0, 1.0)])
+
+
+@NEEDS_COMPILED
+def test_single_changes_with_checksums_follow_into_a_book_that_is_kept() -> None:
+    book = make_book([("1.0", "1.00")], [])
+    state = StreamState(Continuity("book_change", "none"), book=book)
+    keeper = Keeper([STREAM])
+    told = [("2.0", "1.00"), ("1.0", "1.00")]
+    run = make_text_run(make_run([([(2.0, 1.0)], [])]), ["2.0:1.00"], [OKX.proof.prove(told, [], INSTRUMENT)])
+    assert keeper.apply(state, 0, run, lambda: (run.books.side_counts, run.books.flat), [0]) == 1
+    assert keeper.follow(state, 0, [("1.0", "0")], [], OKX.proof.prove(told[:1], [], INSTRUMENT))
+    assert book.list_bids(9) == [("1.0", "1.00")]
+    assert not keeper.follow(state, 0, [("3.0", "1")], [], 5)  # it is put back with the change that broke it
+    assert book.list_bids(9) == [("3.0", "1"), ("2.0", "1.00")]
 
 
 def test_a_keeper_forgets_what_is_no_more() -> None:

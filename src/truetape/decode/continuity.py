@@ -531,10 +531,12 @@ class Continuity:
         """Keep the book, compare the venue's checksum, look for a crossed book."""
         stream = self._rows.streams[row[0]]
         venue = load_venue(stream.venue)
-        book = state.book
+        book, keeper = state.book, self._judge.keeper
+        check = row[12] if isinstance(row[12], int) else None
+        if row[5] == BOOK_DIFF and (book is None or keeper.follow(state, row[0], row[9], row[10], check)):
+            return row
+        keeper.put_back(row[0], state)
         if book is None:
-            if row[5] == BOOK_DIFF:
-                return row
             book = state.book = Book(depth_max=self._rows.find_depth(row[0]) or venue.depth_max)
         if row[5] == BOOK_DIFF:
             book.apply(row[9], row[10])

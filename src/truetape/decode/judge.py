@@ -73,7 +73,7 @@ class Judge:
     def __init__(self, rows: Rows, states: list[StreamState | None]) -> None:
         self._rows = rows
         self._states = states
-        self._keeper = Keeper(rows.streams)
+        self.keeper = Keeper(rows.streams)
         self._backlogs: dict[int, Backlog] = {}
 
     def judge(self, trades_done: int, quotes_done: int, books_done: int) -> None:
@@ -92,8 +92,7 @@ class Judge:
             rows.book_runs += [run.books if isinstance(run, TextRun) else run for run in taken]
 
     def recall(self, index: int, state: StreamState) -> None:
-        """Give a stream's state the changes that its buffer should hold, and its book."""
-        self._keeper.put_back(index, state)
+        """Give a stream's state the changes that its buffer should hold."""
         backlog = self._backlogs.pop(index, None)
         if backlog is not None:
             state.buffer.extend(_unpack_change(change) for change in backlog.changes[-backlog.length :])
@@ -105,7 +104,7 @@ class Judge:
             state = self._states[index]
             if state is not None:
                 self.recall(index, state)
-        self._keeper.put_back_all(self._states)
+        self.keeper.put_back_all(self._states)
 
     # -- runs ---------------------------------------------------------------------------------------------
 
@@ -183,7 +182,7 @@ class Judge:
                 continue
             taken = part.end - part.begin
             if state.book is not None:
-                taken = self._keeper.apply(
+                taken = self.keeper.apply(
                     state, part.stream, run, partial(ordered.pick_levels, part), ordered.list_frames(part)
                 )
             if taken == part.end - part.begin:

@@ -13,6 +13,7 @@ from truetape.decode.numberbook import NumberBook, make_number_book
 from truetape.decode.state import StreamState
 from truetape.decode.textbook import TextBook, make_text_book
 from truetape.events.instrument import Stream
+from truetape.events.rows import Levels
 from truetape.events.run import BookRun, Floats, Integers, TextRun
 from truetape.venues import load_venue
 
@@ -95,6 +96,19 @@ class Keeper:
         made = make_text_book(book, proof)
         self._texts[index] = book, made
         return made
+
+    def follow(self, state: StreamState, index: int, bids: Levels, asks: Levels, check: int | None) -> bool:
+        """Take one change into a book that is kept here; false: it is not, or not any more."""
+        # hot: bench/decode.py
+        if check is None:
+            numbers = self._numbers.get(index)
+            is_taken = numbers is not None and numbers[0] is state.book and numbers[1].follow(bids, asks)
+        else:
+            text = self._texts.get(index)
+            is_taken = text is not None and text[0] is state.book and text[1].follow(bids, asks, check)
+        if not is_taken:
+            self.put_back(index, state)
+        return is_taken
 
     def put_back(self, index: int, state: StreamState) -> None:
         """Make the book of a state what it is now."""

@@ -1,5 +1,6 @@
 """Books of numbers, changed by the run: many frames at once, and yet none goes by that leaves a book crossed."""
 
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 
 from truetape import compiled
 from truetape.decode.book import Book, Side
+from truetape.events.rows import Levels
 from truetape.events.run import Floats, Integers
 
 
@@ -19,6 +21,9 @@ class NumberBook(Protocol):
 
         No more than these are applied.
         """
+
+    def follow(self, bids: Levels, asks: Levels) -> bool:
+        """Take one change; false, and nothing is done, when it crosses the book or must not be taken this way."""
 
     def write(self, book: Book) -> None:
         """Put the levels back."""
@@ -47,6 +52,15 @@ class FastNumberBook:
         # hot: bench/decode.py
         taken: int = self._ladder.apply(np.ascontiguousarray(side_counts), np.ascontiguousarray(flat))
         return taken
+
+    def follow(self, bids: Levels, asks: Levels) -> bool:
+        """Take one change."""
+        # hot: bench/decode.py
+        levels = [*bids, *asks]
+        if levels and isinstance(levels[0][0], str):
+            return False
+        flat = np.fromiter(chain.from_iterable(levels), np.float64, 2 * len(levels))
+        return bool(self._ladder.apply(np.array([len(bids), len(asks)]), flat))
 
 
 class NumberSide(NamedTuple):
@@ -94,6 +108,10 @@ class SlowNumberBook:
     def write(self, book: Book) -> None:
         """Put the levels back."""
         book.bids, book.asks = self.bids.write(), self.asks.write()
+
+    def follow(self, bids: Levels, asks: Levels) -> bool:
+        """Refuse: one change is cheaper level by level."""
+        return False
 
     def apply(self, side_counts: Integers, flat: Floats) -> int:
         """Take changes of frames, levels of bids and asks in turn; return how many come before one that crosses the book.

@@ -2,13 +2,15 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 
 from truetape import compiled
 from truetape.decode.book import Book, Side
-from truetape.events.run import TextRun, part_words
+from truetape.events.rows import Levels
+from truetape.events.run import TextRun, join_words, part_words
 from truetape.venues._contract import Proof
 
 
@@ -20,6 +22,9 @@ class TextBook(Protocol):
 
         That one is applied, too: taking it again changes nothing.
         """
+
+    def follow(self, bids: Levels, asks: Levels, check: int) -> bool:
+        """Take one change; false when it breaks the book or must not be taken this way. Taking it again changes nothing."""
 
     def write(self, book: Book) -> None:
         """Put the levels back."""
@@ -55,6 +60,16 @@ class FastTextBook:
         taken: int = self._ladder.apply(counts, flat, words, edges, run.checks, places, self._depth)
         return taken
 
+    def follow(self, bids: Levels, asks: Levels, check: int) -> bool:
+        """Take one change."""
+        levels = [*bids, *asks]
+        if not all(isinstance(price, str) for price, _ in levels):
+            return False
+        text, edges = join_words(list(map(":".join, levels)))
+        flat = np.fromiter(map(float, chain.from_iterable(levels)), np.float64, 2 * len(levels))
+        counts, checks, first = np.array([len(bids), len(asks)]), np.array([check]), np.zeros(1, np.int64)
+        return bool(self._ladder.apply(counts, flat, text, edges, checks, first, self._depth))
+
 
 def _make_side(prices: list[float], levels: list[tuple[str, str]]) -> Side:
     return Side(prices, dict(zip(prices, levels, strict=True)))
@@ -72,6 +87,10 @@ class SlowTextBook:
     def write(self, book: Book) -> None:
         """Put the levels back."""
         book.bids, book.asks = self._bids.write(), self._asks.write()
+
+    def follow(self, bids: Levels, asks: Levels, check: int) -> bool:
+        """Refuse: one change is cheaper level by level."""
+        return False
 
     def apply(self, run: TextRun, frames: Sequence[int]) -> int:
         """Take some frames; return how many come before one that breaks the book."""
