@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from uuid import UUID
 
 import pytest
 
+from truetape import clock
 from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, GiveUp, make_decide
 from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeLocked, TruetapeError
-from truetape.flow import deliver, record, verify
+from truetape.flow import deliver, verify
+from truetape.flow.live import LiveStatus, Recording
 from truetape.flow.loss import Subject
 from truetape.flow.repair import Scope, backfill, repair_gaps
 from truetape.lake import Lake, lake_hash
@@ -45,13 +47,9 @@ record: {{tick_seconds: 0.5}}
 venues:
   binance: {{instruments: [BTC-USDT], markets: [spot], channels: [trade, quote, candle], url: "{url}"}}
 """
-FAULTS = """
-at 6.0s cut
-at 8.0s freeze 1.0s
-at 9.5s drop 3 frames of *rade*
-at 10.0s binance drop 2 frames of *@trade
-at 10.5s corrupt 2 frames of *rade*
-"""
+FAULTS = ("cut", "freeze 1s", "drop 3 frames of *rade*; binance drop 2 frames of *@trade", "corrupt 2 frames of *rade*")
+"""Each strikes when all streams are whole again after the one before."""
+PATIENCE_S = 120.0
 SPAN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 HASTY = HttpOptions(attempts_max=1, decide=make_decide(Backoff(base_s=0.001)))
 
@@ -96,11 +94,45 @@ class Show:
         assert self.lake.sql(query).arrow().to_pylist() == []
 
 
-async def run(folder: Path, yaml: str, faults: str, seconds: float, then: Callable[[Show], None], **feed: Any) -> None:
-    """Record for some seconds; the fake venues go on while whatever follows runs in a thread."""
-    async with SimServer(feed=Synthetic(seed=3, **({"rate": 50.0} | feed)), faults=faults) as server:
+class Script:
+    """Faults that strike one after the other, each when all streams are whole; ends the recording when all is over."""
+
+    def __init__(
+        self, server: SimServer, settings: Settings, faults: Sequence[str], is_over: Callable[[], bool]
+    ) -> None:
+        self._server, self._faults, self._is_over = server, [*faults], is_over
+        self._streams = sum(len(one.instruments) * len(one.channels or ()) for one in settings.venues.values())
+        self._calm_ns = 0
+        """Since when nothing strikes any more."""
+        self.stop = asyncio.Event()
+
+    def look(self, status: LiveStatus) -> None:
+        """Let the next strike when its time has come."""
+        if not self._server.judge.is_calm:
+            self._calm_ns = 0
+            return
+        self._calm_ns = self._calm_ns or clock.wall_ns()
+        streams = status.view.streams if status.view else []
+        whole = [one for one in streams if one.rows and not one.gap and one.seen_ns > self._calm_ns]
+        if len(whole) < self._streams or len(whole) < len(streams):
+            return
+        self._calm_ns = 0
+        if self._faults:
+            self._server.strike(self._faults.pop(0))
+        elif self._is_over():
+            self.stop.set()
+
+
+async def run(
+    folder: Path, yaml: str, faults: Sequence[str], then: Callable[[Show], None],
+    is_over: Callable[[SimServer], bool] = lambda server: True, **feed: Any,
+) -> None:  # fmt: skip
+    """Record until all faults have struck; the fake venues go on while whatever follows runs in a thread."""
+    async with SimServer(feed=Synthetic(seed=3, **({"rate": 50.0} | feed))) as server:
         settings = parse_settings(yaml.format(folder=folder, url=server.url), "test", {})
-        await record(settings, lambda status: None, duration_s=seconds)
+        script = Script(server, settings, faults, lambda: is_over(server))
+        async with asyncio.timeout(PATIENCE_S):
+            await Recording(settings, script.look, lambda cycle: None).run(script.stop)
         await asyncio.to_thread(then, Show(folder, server, settings))
 
 
@@ -163,7 +195,7 @@ async def test_every_hole_in_trades_closes(tmp_path: Path) -> None:
         deliver(show.settings.tape, (f"lake:{show.folder / 'again'}",))  # the tape alone tells all of it
         assert lake_hash(show.folder / "again") == lake_hash(show.folder / "lake")
 
-    await run(tmp_path, YAML, FAULTS, 13.0, repair)
+    await run(tmp_path, YAML, FAULTS, repair)
 
 
 async def test_what_the_venue_has_forgotten_is_unrecoverable(tmp_path: Path) -> None:
@@ -176,8 +208,11 @@ async def test_what_the_venue_has_forgotten_is_unrecoverable(tmp_path: Path) -> 
         assert all(gap.missing for gap in gaps if gap.reason == "sequence")
         show.check_balance()
 
-    faults = "at 4s binance cut\nat 5s drop 3 frames of *@trade"
-    await run(tmp_path, ONE, faults, 14.0, repair, trades_max=60)
+    def has_forgotten(server: SimServer) -> bool:
+        lost = [int(str(done["last_id"])) for done in server.faults_done if done["action"] == "drop"]
+        return server.market("binance", "spot", "BTCUSDT").trades(limit=1)[0].id > max(lost)
+
+    await run(tmp_path, ONE, ("cut", "drop 3 frames of *@trade"), repair, has_forgotten, trades_max=60)
 
 
 async def test_what_failed_is_asked_again_and_a_recorder_is_never_disturbed(tmp_path: Path) -> None:
@@ -201,8 +236,7 @@ async def test_what_failed_is_asked_again_and_a_recorder_is_never_disturbed(tmp_
         check_time_before(show)
         show.check_balance()
 
-    faults = "at 3s binance cut\nat 5s drop 3 frames of *@trade\nat 7s 5xx for 2 requests of */historicalTrades*"
-    await run(tmp_path, ONE, faults, 10.0, repair)
+    await run(tmp_path, ONE, ("cut", "drop 3 frames of *@trade; 5xx for 2 requests of */historicalTrades*"), repair)
 
 
 def check_bars(show: Show) -> None:

@@ -136,3 +136,21 @@ def test_quirks_are_kept_for_whoever_makes_the_markets() -> None:
 def test_a_long_script_is_no_file_name() -> None:
     script = "; ".join(["at 5s binance cut"] * 100)
     assert len(load_faults(script)) == 100
+
+
+def test_more_faults_may_be_armed_while_it_runs() -> None:
+    judge = Judge(parse_faults("at 1s binance cut"), SimClock(1e6))  # market time runs: all of it is over at once
+    judge.timed.clear()
+    assert judge.is_calm
+    judge.arm(
+        parse_faults("at 5000s drop 1 frame of *; at 7000s okx cut; after 3 drop 1 frame of a; 5xx for 1 request")
+    )
+    assert not judge.is_calm
+    assert [armed.fault.value > 7000 for armed in judge.timed] == [True]
+    assert [armed.fault.value for armed in judge.frames][1] == 3
+    assert len(judge.rest) == 1
+    judge.timed.clear()
+    judge.frames.clear()
+    assert judge.is_calm
+    with pytest.raises(ConfigError, match="'late' can only be there from the start"):
+        judge.arm(parse_faults("every 4 late 3600s of btc-*"))

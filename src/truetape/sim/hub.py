@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from truetape import clock
+from truetape.errors import ConfigError
 from truetape.sim.faults import DONE_MAX, QUIRKS, SPELLS, Armed, Done, Fault, spoil
 from truetape.sim.protocol import Talk
 
@@ -35,13 +38,13 @@ class Judge:
 
     def __init__(self, faults: tuple[Fault, ...], time: SimClock) -> None:
         self.time = time
-        self.timed = [Armed(f) for f in faults if f.is_timed]
-        self.rest = [Armed(f) for f in faults if f.is_rest]
-        self.spells = [Armed(f) for f in faults if f.action in SPELLS]
+        self.timed: list[Armed] = []
+        self.rest: list[Armed] = []
+        self.spells: list[Armed] = []
+        self.frames: list[Armed] = []
+        self._arm(faults)
         self.quirks = tuple(f for f in faults if f.action in QUIRKS)
         """Faults that make prediction markets odd; whoever makes the markets takes them from here."""
-        others = (*SPELLS, *QUIRKS)
-        self.frames = [Armed(f) for f in faults if not f.is_timed and not f.is_rest and f.action not in others]
         self.done: deque[Done] = deque(maxlen=DONE_MAX)
         self.frozen_until_s: dict[str, float] = {}
         """Venue → until when it sends nothing."""
@@ -52,6 +55,31 @@ class Judge:
     def is_watching(self) -> bool:
         """Say whether frames must pass the judge at all."""
         return bool(self.frames or self.frozen_until_s or self.held or self.spells)
+
+    @property
+    def is_calm(self) -> bool:
+        """Say whether no fault of frames and connections waits for its time or its frames, and nobody is frozen."""
+        elapsed_s = self.time.elapsed_s()
+        waiting = [a for a in self.frames if a.fault.when != "every"]
+        return not (self.timed or waiting or any(elapsed_s < until_s for until_s in self.frozen_until_s.values()))
+
+    def arm(self, faults: tuple[Fault, ...]) -> None:
+        """Arm more faults, their times counted from now; ConfigError for what makes markets odd from their beginning."""
+        if odd := [fault.action for fault in faults if fault.action in QUIRKS]:
+            raise ConfigError(f"fault: {odd[0]!r} can only be there from the start")
+        now_s = self.time.elapsed_s()
+        self._arm(tuple(replace(fault, value=fault.value + now_s) if fault.when == "at" else fault for fault in faults))
+
+    def _arm(self, faults: tuple[Fault, ...]) -> None:
+        for fault in faults:
+            if fault.is_timed:
+                self.timed.append(Armed(fault))
+            elif fault.is_rest:
+                self.rest.append(Armed(fault))
+            elif fault.action in SPELLS:
+                self.spells.append(Armed(fault))
+            elif fault.action not in QUIRKS:
+                self.frames.append(Armed(fault))
 
     def freeze(self, venue: str, until_s: float) -> None:
         """Stop everything that a venue sends."""

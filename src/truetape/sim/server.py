@@ -148,6 +148,11 @@ class SimServer:
         """Everything the faults did: when, to which stream, which ids."""
         return list_done(self.judge)
 
+    def strike(self, script: str) -> None:
+        """Arm more faults while it runs; their times count from now."""
+        self.judge.arm(load_faults(script))
+        self.world.awoken.set()
+
     def market(self, venue: str, feed: str, symbol: str) -> Market:
         """Return the true market of an instrument; ConfigError when the venue does not list it."""
         market = self.world.market(venue, feed, symbol)
