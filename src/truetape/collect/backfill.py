@@ -149,7 +149,8 @@ class Backfiller:
     async def _do(self, order: Order) -> Ended:
         feed = order.backfill.feed if order.backfill else order.feed
         source = self._quill.register(Source(self._venue.name, feed, f"{self._venue.name}/{BACKFILL}"))
-        self._quill.note(source, "backfill_began", **msgspec.to_builtins(order.completed))
+        began = msgspec.structs.replace(order.completed, is_alone=self._writer is not None)
+        self._quill.note(source, "backfill_began", **msgspec.to_builtins(began))
         if order.backfill is None:
             ended = Ended(status="impossible", reason=order.reason)
         else:

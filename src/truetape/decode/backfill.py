@@ -112,13 +112,13 @@ class Backfills:
         if not page:
             return own
         state = self._find_state(past.stream, at)
+        if self._known[0] is not past:
+            self._known = past, set(past.began.known_ids)
+        known = self._known[1]
         if past.began.identity == "text":
-            if self._known[0] is not past:
-                self._known = past, set(past.began.known_ids)
-            known = self._known[1]
             taken = [row[5] not in known and self._is_new_text(past, state, row) for row in page]
         else:
-            taken = _choose_numbered(past, page, state)
+            taken = _choose_numbered(past, page, state, known)
         _measure(past, page)
         past.rows += sum(taken)
         verdicts = iter(taken)
@@ -230,7 +230,7 @@ def _is_void(past: Past, span: Range, ended: Ended) -> bool:
     return False
 
 
-def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -> list[bool]:
+def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState, known_ids: set[str]) -> list[bool]:
     began = past.began
     numbers = [find_number(began.channel, row) for row in page]
     _cut_merged(past, page, numbers)
@@ -238,6 +238,7 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState) -
     known, seen, taken = set(began.known), set[int](), []
     for row, number in zip(page, numbers, strict=True):
         is_wanted = number is not None and number not in known and number not in seen and _is_wanted(past, row, number)
+        is_wanted = is_wanted and not (known_ids and row[_TEXT] in known_ids)
         taken.append(is_wanted)
         if number is not None:
             seen.add(number)

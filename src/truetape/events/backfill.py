@@ -90,6 +90,8 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the file that the rows come from; empty: the venue answers."""
     sha256: str = ""
     """Of that file."""
+    is_alone: bool = False
+    """Nobody else writes on the tape meanwhile: all rows until its end are its own."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

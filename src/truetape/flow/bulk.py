@@ -27,7 +27,8 @@ from truetape.flow.history import (
     ignore_progress,
     settle_lake,
 )
-from truetape.flow.loss import SLACK_US, Past, Subject, name_kind, to_us
+from truetape.flow.hole import SLACK_US
+from truetape.flow.loss import Past, Subject, name_kind, to_us
 from truetape.flow.overlap import Overlap
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps

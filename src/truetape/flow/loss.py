@@ -8,15 +8,11 @@ import msgspec
 
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost, Range
+from truetape.flow.coverage import find_covered, find_told, subtract
+from truetape.flow.hole import bound_range, find_ranges, fit_hole, is_too_wide, read_evidence, touch
 from truetape.lake import Lake
 from truetape.venues._contract import Backfill
 
-SLACK_US = 5_000_000
-"""Between a moment at the venue and the same moment here."""
-WIDE_US = 3_600_000_000
-"""A hole that reaches so far beyond a gap is asked for by the gap's time, not as a whole."""
-IDS_MAX = 5_000_000
-"""Ids missing at one place that are worth asking for."""
 INTERVALS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 MILLISECOND_US = 1000
 KNOWN_IDS_MAX = 200_000
@@ -51,6 +47,10 @@ _WINDOW = """
 _BEFORE = """
     select max(try_cast(trade_id as bigint)) as id, epoch_us(max(exchange_at)) as us from trade
     where venue = $venue and symbol = $symbol and epoch_us(received_at) <= $from_us"""
+_BEFORE_TIME = """
+    select max(try_cast(trade_id as bigint)) as id, epoch_us(max(exchange_at)) as us from trade
+    where venue = $venue and symbol = $symbol and epoch_us(exchange_at) <= $from_us"""
+"""The same for what was asked for later than it happened."""
 _AFTER = """
     select try_cast(trade_id as bigint) as id, epoch_us(exchange_at) as us, amount from trade
     where venue = $venue and symbol = $symbol and try_cast(trade_id as bigint) > coalesce($low, -1)
@@ -93,13 +93,6 @@ _CHARGES = """
     where venue = $venue and symbol = $symbol and is_settled and epoch_us(funding_at) between $low and $high"""
 
 
-class _Evidence(msgspec.Struct):
-    last_id: int | None = None
-    next_id: int | None = None
-    left: list[tuple[int, int]] | None = None
-    """What an earlier backfill did not get to."""
-
-
 class Subject(msgspec.Struct, frozen=True):
     """A stream whose past is wanted."""
 
@@ -136,6 +129,31 @@ class Past:
             return [self._plan_text(gap) for gap in gaps]
         return self._plan_numbers(gaps)
 
+    @property
+    def _is_told_by_time(self) -> bool:
+        """Whether nothing but the time of trades tells which of them are missing where the ledger knows of no gap."""
+        is_apart = self._backfill.is_numbered_apart or self._backfill.identity != "step"
+        return self._kind == "trade" and is_apart
+
+    def list_pieces(self, span: Lost) -> list[Lost]:
+        """List the parts of a time that were neither told nor heard, where it cannot be planned as a whole."""
+        if not self._is_told_by_time:
+            return [span]
+        whole = span.from_us, span.to_us
+        covered = find_covered(self._lake, self._subject, self._kind, whole)
+        return [Lost("", begin_us, end_us, "") for begin_us, end_us in subtract(whole, covered)]
+
+    def plan_piece(self, piece: Lost) -> list[Began]:
+        """Return the work that a part of a time needs."""
+        if not self._is_told_by_time:
+            return self.plan([piece])
+        if self._backfill.identity == "number":
+            return self._plan_numbers([piece], _BEFORE_TIME)
+        # Venues cut times to milliseconds: a trade just after the beginning bears a time just before it.
+        begin_us, end_us = piece.from_us - piece.from_us % MILLISECOND_US, piece.to_us
+        whole = Range(from_us=begin_us - LEAD_US, to_us=end_us, since_us=begin_us, before_us=end_us)
+        return [self._begin(begin_us, end_us, (whole,) if self._backfill.is_numbered_apart else (), (piece,))]
+
     def plan_file(self, span: Lost, gaps: Sequence[Lost] = ()) -> Began:
         """Return what of a file's time is missing; `gaps` are those of the ledger within it."""
         if self._kind == "quote":
@@ -145,7 +163,7 @@ class Past:
             return msgspec.structs.replace(began, gaps=())
         is_step = self._backfill.identity == "step"  # else each block of the file is compared with what there is
         holes = self._ask(_WINDOW, from_us=span.from_us, to_us=span.to_us) if is_step else []
-        missing = [_span(hole["low"], hole["high"], span) for hole in holes] or [_span(None, None, span)]
+        missing = [bound_range(hole["low"], hole["high"], span) for hole in holes] or [bound_range(None, None, span)]
         return self._begin(span.from_us, span.to_us, tuple(missing), ())
 
     def _plan_quotes(self, span: Lost, gaps: Sequence[Lost]) -> Began:
@@ -153,13 +171,13 @@ class Past:
         ends = (self._ask(_QUOTES, from_us=span.from_us, to_us=span.to_us) or [{}])[0]
         if ends.get("first") is None:
             whole = tuple(msgspec.structs.replace(gap, ranges=(0,)) for gap in gaps)
-            return self._begin(span.from_us, span.to_us, (_span(None, None, span),), whole)
-        missing = [_span(None, ends["first"] - 1, span), _span(ends["last"] + 1, None, span)]
+            return self._begin(span.from_us, span.to_us, (bound_range(None, None, span),), whole)
+        missing = [bound_range(None, ends["first"] - 1, span), bound_range(ends["last"] + 1, None, span)]
         lost = []
         for gap in gaps:
             around = self._ask(_AROUND, from_us=gap.from_us, to_us=gap.to_us)[0]
             low, high = around["low"], around["high"]
-            hole = _span(None if low is None else low + 1, None if high is None else high - 1, span)
+            hole = bound_range(None if low is None else low + 1, None if high is None else high - 1, span)
             lost.append(msgspec.structs.replace(gap, ranges=(len(missing),)))
             missing.append(hole)
         return self._begin(span.from_us, span.to_us, tuple(missing), tuple(lost))
@@ -174,7 +192,7 @@ class Past:
         lost = []
         for gap in gaps:
             places = []
-            for span in _find_spans(gap, holes, ends):
+            for span in find_ranges(gap, holes, ends):
                 if span not in ranges:
                     ranges.append(span)
                 places.append(ranges.index(span))
@@ -202,7 +220,7 @@ class Past:
             if gap.gap_id not in told and self._is_first(gap):
                 bare.append(gap)
                 continue
-            near = [one for one in gaps if one.gap_id in told and _touch(one, gap)]
+            near = [one for one in gaps if one.gap_id in told and touch(one, gap)]
             spans = told.get(gap.gap_id) or [span for one in near for span in told[one.gap_id]]
             places = tuple(dict.fromkeys(ranges.index(span) for span in spans))
             lost.append(msgspec.structs.replace(gap, ranges=places))
@@ -224,10 +242,10 @@ class Past:
 
     # -- trades whose ids only grow --------------------------------------------------------------------------
 
-    def _plan_numbers(self, gaps: Sequence[Lost]) -> list[Began]:
+    def _plan_numbers(self, gaps: Sequence[Lost], find_before: str = _BEFORE) -> list[Began]:
         clusters: dict[Range, list[Lost]] = {}
         for gap in gaps:
-            before = (self._ask(_BEFORE, from_us=gap.from_us) or [{}])[0]
+            before = (self._ask(find_before, from_us=gap.from_us) or [{}])[0]
             low, us_before = before.get("id"), before.get("us")
             after = (self._ask(_AFTER, low=low, since_us=us_before or gap.from_us) or [{}])[0]
             high, us_after = after.get("id"), after.get("us")
@@ -236,7 +254,7 @@ class Past:
                 "us_before": us_before, "us": us_after,
             }  # fmt: skip
             merged = after.get("amount") if self._backfill.is_merged else None
-            span = msgspec.structs.replace(_fit(gap, hole), merged=merged)
+            span = msgspec.structs.replace(fit_hole(gap, hole), merged=merged)
             clusters.setdefault(span, []).append(msgspec.structs.replace(gap, ranges=(0,)))
         return [self._begin_some(lost, [span]) for span, lost in clusters.items()]
 
@@ -263,7 +281,7 @@ class Past:
 
     def complete(self, began: Began) -> Began:
         """Add the text ids that the lake has of a piece's time; ConfigError when one moment alone has too many."""
-        if began.identity != "text":
+        if began.identity != "text" and not (self._backfill.is_numbered_apart and not began.gaps):
             return began
         # Stream and history may differ in what is below a millisecond.
         around = {"from_us": began.from_us - MILLISECOND_US, "to_us": began.to_us + MILLISECOND_US}
@@ -286,8 +304,13 @@ class Past:
             low, high, lead = gap.from_us, gap.to_us, DAY_US
             query = _CHARGES if self._kind == "funding" else _INTEREST
             known = [row["number"] for row in self._ask(query, low=low, high=high)]
-        lost = msgspec.structs.replace(gap, ranges=(0,))
-        began = self._begin(low - lead, high, (Range(low, high),), (lost,))
+        told = find_told(self._lake, self._subject, self._kind, (low, high))
+        ranges = tuple(
+            Range(begin, end, from_us=begin - lead if begin == low else begin, to_us=end)
+            for begin, end in subtract((low, high), told) or [(high, high)]
+        )
+        lost = msgspec.structs.replace(gap, ranges=tuple(range(len(ranges))))
+        began = self._begin(low - lead, high, ranges, (lost,))
         return [msgspec.structs.replace(began, known=tuple(sorted(known)))]
 
     def _begin(self, from_us: int, to_us: int, missing: tuple[Range, ...], gaps: tuple[Lost, ...]) -> Began:
@@ -308,64 +331,9 @@ class Past:
         return rows
 
 
-def _span(low: int | None, high: int | None, span: Lost) -> Range:
-    """Return numbers that are missing, of what happened in a time."""
-    return Range(low, high, since_us=span.from_us, before_us=span.to_us)
-
-
 def name_kind(backfill: Backfill) -> str:
     """Return the kind of rows that a backfill brings."""
     return backfill.kind or backfill.channel
-
-
-def _find_spans(gap: Lost, holes: Sequence[dict[str, Any]], ends: dict[str, Any]) -> list[Range]:
-    """Return which ids are missing in a gap: holes around its time, and what lies before all rows or after them."""
-    if ends.get("first") is None:
-        return [Range(since_us=gap.from_us, before_us=gap.to_us)]
-    begin_us, end_us = gap.from_us - SLACK_US, gap.to_us + SLACK_US
-    found = [
-        _fit(gap, hole) for hole in holes if (hole["us_before"] or 0) <= end_us and (hole["us"] or end_us) >= begin_us
-    ]
-    if ends["first_us"] > gap.from_us:
-        found.append(_fit(gap, {"low": None, "high": ends["first"] - 1, "us_before": None, "us": ends["first_us"]}))
-    if ends["last_us"] + SLACK_US < gap.to_us:
-        found.append(_fit(gap, {"low": ends["last"] + 1, "high": None, "us_before": ends["last_us"], "us": None}))
-    return found
-
-
-def _fit(gap: Lost, hole: dict[str, Any]) -> Range:
-    """Return a hole, cut to the time of the gap where it is far wider or has no end."""
-    before_us, after_us = hole["us_before"], hole["us"]
-    is_wide_before = before_us is None or before_us < gap.from_us - WIDE_US
-    is_wide_after = after_us is None or after_us > gap.to_us + WIDE_US
-    return Range(
-        hole["low"],
-        hole["high"],
-        from_us=gap.from_us if is_wide_before else before_us,
-        to_us=gap.to_us if is_wide_after else after_us,
-        since_us=gap.from_us if is_wide_before else None,
-        before_us=gap.to_us if is_wide_after else None,
-    )
-
-
-def is_too_wide(span: Range) -> bool:
-    """Tell holes that come of ids that started over."""
-    is_bounded = span.since_us is None and span.before_us is None and span.low is not None and span.high is not None
-    return is_bounded and (span.high or 0) - (span.low or 0) >= IDS_MAX
-
-
-def _touch(one: Lost, other: Lost) -> bool:
-    return one.from_us <= other.to_us + SLACK_US and other.from_us <= one.to_us + SLACK_US
-
-
-def read_evidence(text: str) -> list[Range]:
-    """Return the numbers that a gap's evidence says are missing."""
-    told = msgspec.json.decode(text or "{}", type=_Evidence)
-    if told.left is not None:
-        return [Range(low, high) for low, high in told.left]
-    if told.last_id is None or told.next_id is None or told.next_id <= told.last_id + 1:
-        return []
-    return [Range(told.last_id + 1, told.next_id - 1)]
 
 
 def read_interval(name: str) -> int:

@@ -28,7 +28,8 @@ from truetape.flow.history import (
     list_streams,
     settle_lake,
 )
-from truetape.flow.loss import IDS_MAX, Past, Subject, is_too_wide, name_kind, to_us
+from truetape.flow.hole import IDS_MAX, is_too_wide
+from truetape.flow.loss import Past, Subject, name_kind, to_us
 from truetape.flow.spool import hand_over
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
@@ -173,7 +174,7 @@ def backfill(
         before = count_rows(lake, subject, name_kind(found))
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         past = Past(lake, subject, found)
-        plan = [bound_began(began, span) for began in past.plan([span])]
+        plan = [bound_began(began, piece) for piece in past.list_pieces(span) for began in past.plan_piece(piece)]
         orders = [Order(one, found, complete=past.complete) for began in plan for one in past.divide(began)]
         results = _run(settings, {subject.venue: orders}, writer, on_result, on_progress, options)
     rows = count_rows(find_lake(settings), subject, name_kind(found)) - before
