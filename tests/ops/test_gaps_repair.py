@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from killed import kill_job, list_pages
+from killed import run_job as run_process
 
 from truetape.collect.backfill import Order
 from truetape.collect.recorder import Recorder
 from truetape.config import Settings, parse_settings
 from truetape.errors import Busy
 from truetape.events.backfill import Began
-from truetape.flow import record
+from truetape.flow import record, verify
+from truetape.flow.live import LiveStatus, Recording
 from truetape.flow.repair import Handed, repair_beside
 from truetape.flow.spool import hand_over, name_spool, take_orders
 from truetape.lake import Lake
@@ -114,3 +117,55 @@ async def test_nobody_takes_the_work_and_what_was_left_is_cleared(tmp_path: Path
     await asyncio.gather(running, taking, return_exceptions=True)
     writer.close()
     assert list(name_spool(settings.tape).iterdir()) == []
+
+
+OKX = """
+tape: {folder}/tape
+sinks: ["lake:{folder}/lake"]
+record: {{tick_seconds: 0.5}}
+ops: {{state: {folder}/state}}
+jobs: {{gaps_repair: {{attempts: 1}}}}
+venues:
+  okx: {{instruments: [BTC-USDT-PERP], channels: [trade], url: "{url}"}}
+"""
+
+
+async def record_trades(settings: Settings) -> None:
+    """Record until some trades are decoded."""
+    stop = asyncio.Event()
+
+    def look(status: LiveStatus) -> None:
+        if status.view is not None and any(one.rows > 20 and not one.gap for one in status.view.streams):
+            stop.set()
+
+    async with asyncio.timeout(120):
+        await Recording(settings, look, lambda cycle: None).run(stop)
+
+
+async def test_a_killed_job_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Nobody recorded for a while: some hundred trades are asked for by the hundred, newest first."""
+    async with SimServer(venues=["okx"], feed=Synthetic(seed=3, rate=300)) as server:
+        config = tmp_path / "truetape.yaml"
+        config.write_text(OKX.format(folder=tmp_path, url=server.url))
+        settings = parse_settings(config.read_text(), "test", {})
+        await record_trades(settings)
+        market = server.market("okx", "public", "BTC-USDT-SWAP")
+        last = market.trades()[-1].id
+        while market.trades()[-1].id < last + 450:  # noqa: ASYNC110 - the market goes on
+            await asyncio.sleep(0.05)
+        await record_trades(settings)
+        await kill_job(config, "gaps_repair", server, "after 3 okx slow 60s for 1 request of */history-trades*")
+        assert {gap.state for gap in list_own(settings)} >= {"closed"}
+        done = await run_process(config, "gaps_repair")
+        assert "unrecoverable 0" in done
+        told = "select min(id) as first, max(id) as last, count(*) as n, count(distinct id) as ids"
+        query = f"{told} from (select trade_id::bigint as id from trade)"
+        (row,) = Lake(tmp_path / "lake").sql(query).arrow().to_pylist()
+        made = [one.id for one in market.trades()]
+    gaps = list_own(settings)
+    assert {gap.state for gap in gaps if gap.to_at is not None} == {"repaired"}, gaps
+    assert row["n"] == row["ids"]
+    pages = [url for url in list_pages(tmp_path / "tape") if "history-trades" in url]
+    lost = sum(row["first"] <= one <= row["last"] for one in made) // 100
+    assert 4 < len(pages) <= lost + 6, (lost, pages)
+    assert verify(settings.tape, settings.sinks[0]).problems == []
