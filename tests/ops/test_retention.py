@@ -1,5 +1,6 @@
 """Old segments go, what is needed stays, and the rest balances as the whole did."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ from truetape import clock
 from truetape.config import RetentionSettings, Settings
 from truetape.errors import ConfigError, TapeError
 from truetape.flow import deliver, deliver_jobs, replay, verify, verify_all
-from truetape.lake import Lake, drop_pin, lake_hash, pin_lake, vacuum
+from truetape.lake import Lake, drop_pin, lake_hash, list_pins, pin_lake, vacuum
 from truetape.ops import prune
 from truetape.tape import FrameKind, Source, TapeSettings, find_folder, list_sealed, open_writer, verify_tape
 
@@ -205,3 +206,50 @@ def test_what_was_recorded_after_a_pin_may_go_but_not_before_what_it_needs(setti
         assert prune(rules, dry_run=True).segments == 0, "a pin that does not say: what was received before it"
         path.write_bytes(msgspec.json.encode({**said, "tapes": None, "made_at": "2026-01-01T00:00:00Z"}))
         assert prune(rules, dry_run=True).segments == 3
+
+
+def test_a_pin_holds_only_the_tape_that_its_rows_came_from(settings: Settings, tmp_path: Path) -> None:
+    """What had gone from the lake before holds nothing; the rest is built again from what is left of the tape."""
+    lake, rules = tmp_path / "lake", with_rules(settings, tape_days=1)
+    with clock.compress(NOW_S, 1):
+        prune(with_rules(settings, table_days={"trade": 16}))
+    pin = pin_lake(lake, "paper-1")
+    assert pin.offsets is not None
+    first, last = pin.offsets
+    assert (200 < first < 300, last) == (True, 599)
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        assert "'paper-1' was built from it" in prune(rules, dry_run=True).kept
+        assert prune(rules).segments == 2
+    check_rebuilt(settings, lake, "paper-1", first, last)
+    drop_pin(lake, "paper-1")
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        assert prune(rules).segments == 3
+    assert verify(settings.tape, settings.sinks[0]).balanced
+
+
+def test_a_pin_of_a_span_holds_the_tape_of_that_span(settings: Settings, tmp_path: Path) -> None:
+    lake, rules = tmp_path / "lake", with_rules(settings, tape_days=1)
+    at = [datetime.fromtimestamp(START_NS / 1e9 + hours * 3600, UTC) for hours in (250, 350)]
+    pin_lake(lake, "early", span=(None, at[0]))
+    pin_lake(lake, "middle", span=(at[0], at[1]))
+    assert [pin.offsets for pin in list_pins(lake)] == [(0, 249), (250, 349)]
+    assert pin_lake(lake, "never", span=(None, at[0].replace(year=2020))).offsets is None
+    with pytest.raises(ConfigError, match="is not before --to"):
+        pin_lake(lake, "wrong", span=(at[1], at[0]))
+    with clock.compress(NOW_S + 10 * 86_400, 1):
+        assert prune(rules).segments == 0
+        drop_pin(lake, "early")
+        assert prune(rules).segments == 2
+    check_rebuilt(settings, lake, "middle", 250, 349)
+
+
+def check_rebuilt(settings: Settings, lake: Path, name: str, first: int, last: int) -> None:
+    """Hold rows of a pin against those that the rest of the tape gives."""
+    rows = [row for tables in replay(settings.tape) for row in tables.get("trade", _nothing()).to_pylist()]
+    kept = Lake(lake, name).sql("from trade").arrow().drop_columns(["date"]).to_pylist()
+    told, held = (
+        sorted((row for row in one if first <= row["tape_offset"] <= last), key=lambda row: row["tape_offset"])
+        for one in (rows, kept)
+    )
+    assert told == held
+    assert [row["tape_offset"] for row in held] == [*range(first, last + 1)]

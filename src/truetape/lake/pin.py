@@ -13,8 +13,11 @@ from truetape.errors import ConfigError
 from truetape.events.schema import KINDS
 from truetape.lake.digest import lake_hash
 from truetape.lake.disk import replace_file
-from truetape.lake.snapshot import list_models
+from truetape.lake.rows import connect_duckdb, translate_errors
+from truetape.lake.snapshot import Filter, list_models, take_snapshot
 
+Span = tuple[datetime | None, datetime | None]
+"""From when to when; null: no such bound."""
 _FOLDER = "_pins"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
@@ -38,6 +41,24 @@ class Pin(msgspec.Struct, frozen=True):
     note: str = ""
     tapes: dict[str, int] | None = None
     """Tape's id → offset below which its frames are in it; null in pins that were made before this was kept."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """What was received between these is to be built again from the tape; null: without such a bound."""
+    offsets: tuple[int, int] | None = None
+    """Lowest and highest offset of these rows, whatever tape they are of; null: not known, as in older pins, or none."""
+
+    def needs(self, tape_id: str, first: int, end: int, received_ns: int) -> bool:
+        """Tell whether rows that it is to keep came from a segment: its first offset and its end, when its first came.
+
+        Pins that do not say which tapes they were built from need what came before them.
+        """
+        if self.tapes is None:
+            return received_ns < self.made_at.timestamp() * 1e9
+        if first >= self.tapes.get(tape_id, 0):
+            return False
+        if self.offsets is None:
+            return not (self.since or self.until)
+        return self.offsets[0] < end and first <= self.offsets[1]
 
 
 class _Stand(msgspec.Struct, frozen=True):
@@ -57,8 +78,13 @@ class Difference(msgspec.Struct, frozen=True):
     rows_after: int
 
 
-def pin_lake(path: str | Path, name: str, note: str = "") -> Pin:
-    """Give what a lake holds now a name; ConfigError when the name is taken or is none."""
+def pin_lake(path: str | Path, name: str, note: str = "", span: Span = (None, None)) -> Pin:
+    """Give what a lake holds now a name; ConfigError when the name is taken or is none.
+
+    Of a `span` of reception alone must the rows be built again from the tape; all of them stay readable.
+    """
+    if span[0] and span[1] and span[0] >= span[1]:
+        raise ConfigError(f"pin {name!r}: --from {span[0].isoformat()} is not before --to {span[1].isoformat()}")
     root = Path(path)
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -66,13 +92,13 @@ def pin_lake(path: str | Path, name: str, note: str = "") -> Pin:
         )
     if _find_file(root, name).exists():
         raise ConfigError(f"pin {name!r} is there already; pins do not change: take another name")
-    pin = describe_lake(root, name, note)
+    pin = describe_lake(root, name, note, span)
     (root / _FOLDER).mkdir(exist_ok=True)
     replace_file(_find_file(root, name), msgspec.json.encode(pin), lambda step: None)
     return pin
 
 
-def describe_lake(path: str | Path, name: str = "now", note: str = "") -> Pin:
+def describe_lake(path: str | Path, name: str = "now", note: str = "", span: Span = (None, None)) -> Pin:
     """Say what a lake holds now, as a pin would."""
     root = Path(path)
     if not root.is_dir():
@@ -82,21 +108,25 @@ def describe_lake(path: str | Path, name: str = "now", note: str = "") -> Pin:
     made_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     versions = {kind: tables[kind].version for kind in names}
     tapes = _find_tapes(root, names)  # read after the tables: it is never less than what they hold
-    return Pin(name, made_at, lake_hash(root, versions=versions), tables, note, tapes)
+    offsets = _find_offsets(root, versions, span)
+    return Pin(name, made_at, lake_hash(root, versions=versions), tables, note, tapes, *span, offsets)
 
 
-def find_holder(path: str | Path, tape_id: str, offset: int, received_ns: int) -> str | None:
-    """Return the name of a pin that was built from a tape's frame at an offset; null when none was.
+def find_holder(path: str | Path, tape_id: str, first: int, end: int, received_ns: int) -> str | None:
+    """Return the name of a pin that needs a tape's segment; null when none does. See `Pin.needs`."""
+    return next((pin.name for pin in list_pins(path) if pin.needs(tape_id, first, end, received_ns)), None)
 
-    `received_ns` decides for pins that do not say which tapes they were built from: what came before them is theirs.
-    """
-    for pin in list_pins(path):
-        if pin.tapes is None:
-            if received_ns < pin.made_at.timestamp() * 1e9:
-                return pin.name
-        elif offset < pin.tapes.get(tape_id, 0):
-            return pin.name
-    return None
+
+def _find_offsets(root: Path, versions: dict[str, int], span: Span) -> tuple[int, int] | None:
+    """Return the lowest and the highest offset of a lake's rows that were received in a span."""
+    wanted, found = Filter(start=span[0], end=span[1]), []
+    connection = connect_duckdb()
+    with translate_errors():
+        for kind, version in versions.items():
+            rows = take_snapshot(root, KINDS[kind], version).build_query(wanted)
+            told = connection.execute(f"SELECT min(tape_offset), max(tape_offset) FROM ({rows})").fetchone()  # noqa: S608
+            found += [offset for offset in told or () if offset is not None]
+    return (min(found), max(found)) if found else None
 
 
 def _find_tapes(root: Path, names: list[str]) -> dict[str, int]:

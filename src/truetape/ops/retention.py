@@ -87,7 +87,7 @@ def _choose_segments(settings: Settings, now_ns: int) -> tuple[list[SegmentInfo]
             return chosen, f"{name}: {delivered[1]} stands at offset {delivered[0]}"
         if open_ns is not None and info.last_received_ns >= open_ns:
             return chosen, f"{name}: a gap that began at {_tell(open_ns)} is open"
-        pins = (find_holder(lake, tape_id, info.first, info.first_received_ns) for lake in lakes)
+        pins = (find_holder(lake, tape_id, info.first, info.end, info.first_received_ns) for lake in lakes)
         if pin := next(filter(None, pins), None):
             return chosen, f"{name}: the pinned dataset {pin!r} was built from it (`truetape dataset unpin {pin}`)"
         chosen.append(info)
