@@ -1,26 +1,6 @@
 /* The compiled part: scans frames into columns and keeps books. `truetape.compiled` says when it is used. */
 #include "core.h"
 
-int heap_reserve(Heap *heap, Py_ssize_t more) {
-    if (heap->room - heap->used >= more) return 0;
-    Py_ssize_t room = heap->room ? heap->room : 4096;
-    while (room - heap->used < more) {
-        if (room > PY_SSIZE_T_MAX / 2) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        room *= 2;
-    }
-    char *data = PyMem_Realloc(heap->data, (size_t)room);
-    if (data == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    heap->data = data;
-    heap->room = room;
-    return 0;
-}
-
 static PyMethodDef methods[] = {
     {"compile_shape", compile_shape, METH_O, "Return what `scan` goes by, made of nested tuples."},
     {"scan", scan, METH_VARARGS, "Return the columns of frames, None where Python must look itself."},
@@ -29,7 +9,7 @@ static PyMethodDef methods[] = {
 };
 
 static int fill(PyObject *module) {
-    prepare_ladders();
+    fill_crc_tables();
     PyType_Spec *specs[] = {&number_ladder_spec, &text_ladder_spec};
     const char *names[] = {"NumberLadder", "TextLadder"};
     for (int i = 0; i < 2; i++) {

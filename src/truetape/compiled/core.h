@@ -9,7 +9,7 @@
 
 #define UNKNOWN INT64_MIN /* events.run.UNKNOWN */
 
-/* Memory that grows. */
+/* heap.c: memory that grows. */
 typedef struct {
     char *data;
     Py_ssize_t used, room;
@@ -23,16 +23,19 @@ int read_real(const char **at, const char *end, double *value);
 int read_digits(const char **at, const char *end, double *value); /* no sign, no exponent */
 int read_time(const char *at, const char *end, int64_t *microseconds);
 
-/* scan.c */
+/* shape.c, scan.c */
 PyObject *compile_shape(PyObject *module, PyObject *spec);
 PyObject *scan(PyObject *module, PyObject *args);
 
 /* heads.c */
 PyObject *sort_heads(PyObject *module, PyObject *args);
 
-/* ladder.c */
+/* crc.c */
+void fill_crc_tables(void); /* before the first sum */
+uint32_t add_crc(const unsigned char *data, Py_ssize_t size);
+
+/* number_ladder.c, text_ladder.c */
 extern PyType_Spec number_ladder_spec;
 extern PyType_Spec text_ladder_spec;
-void prepare_ladders(void);
 
 #endif
