@@ -157,5 +157,5 @@ async def test_a_moment_with_too_many_trades_is_told(tmp_path: Path) -> None:
         await asyncio.to_thread(backfill, settings, wanted, end - timedelta(seconds=9), end)
     past = Past(find_lake(settings), wanted, find_backfill(load_venue("kraken"), wanted), 6)
     (began,) = past.plan([Lost("", to_us(end) - 9_000_000, to_us(end), "")])
-    with pytest.raises(ConfigError, match="kraken BTC-USD-PERP: the lake has more than 3 trades of one moment"):
+    with pytest.raises(ConfigError, match="kraken BTC-USD-PERP: the lake has more than 6 trades of a time"):
         past.complete(began)

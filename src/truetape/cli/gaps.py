@@ -38,20 +38,29 @@ def command(context: click.Context, lake: str | None, only_open: bool, config_pa
 @click.option("--symbol", default="", help="Only gaps of this instrument.")
 @click.option("--channel", default="", help="Only gaps of this channel.")
 @click.option("--again", is_flag=True, help="Ask once more for what was found to be unrecoverable.")
+@click.option("--from-relay", is_flag=True, help="Ask the relay of Tardis' tables in the settings, not the venues.")
 @config_option
 @json_option
-def repair(venue: str, symbol: str, channel: str, again: bool, config_path: Path, as_json: bool) -> None:
+def repair(
+    venue: str, symbol: str, channel: str, again: bool, from_relay: bool, config_path: Path, as_json: bool
+) -> None:
     """Ask the venues for what gaps are missing; each gap becomes repaired, or unrecoverable with the reason.
+
+    With --from-relay books, quotes, tickers and liquidations are repaired, too, and what the venues have no more.
 
     Refused while a recorder holds the tape. Exits with 1 when a venue did not answer: run it again then.
     """
     import msgspec
 
+    from truetape.flow.relay import repair_from_relay
     from truetape.flow.repair import Scope, repair_gaps
 
-    settings = read_settings(config_path)
-    with show_progress() as report:
-        done = repair_gaps(settings, Scope(venue, symbol, channel), again=again, on_progress=report)
+    settings, scope = read_settings(config_path), Scope(venue, symbol, channel)
+    if from_relay:
+        done = repair_from_relay(settings, scope, again=again)
+    else:
+        with show_progress() as report:
+            done = repair_gaps(settings, scope, again=again, on_progress=report)
     if as_json:
         print_json(msgspec.structs.asdict(done))
     else:

@@ -11,6 +11,7 @@ import msgspec
 
 from truetape.decode.continuity import Continuity, FindState
 from truetape.decode.gaps import Ledger
+from truetape.decode.hearing import Hearing
 from truetape.decode.state import StreamState, fill_hole
 from truetape.events.backfill import Began, Ended, Lost, Range, find_number
 from truetape.events.rows import PlainRow, Rows
@@ -21,7 +22,7 @@ At = tuple[int, int]
 """(received_ns, tape offset)."""
 AMOUNT_SLACK = 1e-9
 """Sums of amounts that differ by so little are the same."""
-_TEXT, _PRICE, _AMOUNT = 5, 7, 8
+_NUMBER, _TEXT, _PRICE, _AMOUNT = 4, 5, 7, 8
 """Places in a row of trades."""
 
 
@@ -39,8 +40,10 @@ class Past(msgspec.Struct):
     """Lowest number told; with `last`, for rows whose numbers have holes, all between is told."""
     last: int | None = None
     oldest_us: int | None = None
-    """Exchange times told."""
+    """Exchange times told; receive times of rows that are told apart by these."""
     newest_us: int | None = None
+    heard: list[Hearing] = []
+    """What was told of each range, of rows that are told apart by when they were received."""
     is_over: bool = False
     """Whether it has ended, and waits for the next piece."""
     is_failed: bool = False
@@ -73,7 +76,9 @@ class Backfills:
                 instrument = msgspec.structs.replace(instrument, market=f"{instrument.market}-{began.product}")
             stream = self._rows.add_stream(venue, began.channel, feed, instrument)
             self._find_state(stream.index, at)
-            past = Past(stream.index, began, [[span] for span in began.missing])
+            past = Past(
+                stream.index, began, [[span] for span in began.missing], heard=[Hearing() for _ in began.missing]
+            )
             _go_on(past, self.past.get(source.connection))
             self.past[source.connection] = past
         elif event["event"] == "backfill_ended":
@@ -98,13 +103,15 @@ class Backfills:
         if past is not None:
             past.pages += 1
         self._continuity.settle_history(lambda kind, rows: self._choose(past, kind, rows, at))
+        if past is not None and past.began.identity == "time":
+            _cut_told(past)
 
     # -- one page -----------------------------------------------------------------------------------------
 
     def _choose(self, past: Past | None, kind: str, rows: Sequence[PlainRow], at: At) -> list[bool]:
         """Tell which rows of a page are new."""
         if past is not None and past.began.identity == "time":
-            return self._choose_timed(past, rows, at)
+            return self._choose_timed(past, kind, rows, at)
         if past is None or kind != past.began.channel:
             return [False] * len(rows)
         own = [row[0] == past.stream and (kind != "candle" or row[4] == past.began.interval) for row in rows]
@@ -124,7 +131,7 @@ class Backfills:
         verdicts = iter(taken)
         return [is_own and next(verdicts) for is_own in own]
 
-    def _choose_timed(self, past: Past, rows: Sequence[PlainRow], at: At) -> list[bool]:
+    def _choose_timed(self, past: Past, kind: str, rows: Sequence[PlainRow], at: At) -> list[bool]:
         """Take what was received where nothing was; rows of one moment come in one page."""
         wanted = self._rows.streams[past.stream]
         whose = wanted.venue, wanted.market, wanted.venue_symbol
@@ -132,8 +139,14 @@ class Backfills:
         for index in {row[0] for row in rows}:
             self._find_state(index, at)
         own = [(s.venue, s.market, s.venue_symbol) == whose for s in (streams[row[0]] for row in rows)]
+        if past.began.gaps:
+            own = [row[0] == past.stream for row in rows]
+        _hear(past, [row[2] // 1000 for row in rows if row[0] == past.stream])
+        known = set(past.began.known_ids) if kind == "trade" else set()
         taken = [
-            is_own and any(span.holds(row[2] // 1000, None) for left in past.left for span in left)
+            is_own
+            and any(span.holds(row[2] // 1000, row[1]) for left in past.left for span in left)
+            and not (known and (row[_TEXT] or str(row[_NUMBER])) in known)
             for row, is_own in zip(rows, own, strict=True)
         ]
         past.rows += sum(taken)
@@ -149,9 +162,9 @@ class Backfills:
         if ended.status == "failed" or past.is_failed:
             self._keep(past, ended, at)
             return
-        whole = [is_covered(past, left, ended) for left in past.left]
+        whole = [_is_whole(past, i, ended) for i in range(len(past.left))]
         stream = self._rows.streams[past.stream]
-        facts: dict[str, Any] = {"by": "backfill", "pages": past.pages, "rows": past.rows}
+        facts: dict[str, Any] = {"by": _name_teller(past), "pages": past.pages, "rows": past.rows}
         for lost in past.began.gaps:
             is_whole = all(whole[i] for i in lost.ranges) and ended.status == "answered"
             if past.began.identity == "text" and not past.began.file:
@@ -171,14 +184,19 @@ class Backfills:
         for lost in past.began.gaps:
             left = [(span.low, span.high) for i in lost.ranges for span in past.left[i]]
             if past.rows and past.began.identity == "step" and all(None not in span for span in left):
-                facts = {"by": "backfill", "why": ended.reason, "left": left}
+                facts = {"by": _name_teller(past), "why": ended.reason, "left": left}
                 self._ledger.judge(stream, lost, "closed", at, evidence=facts, missing=_count_missing(past, lost))
 
     def _prove(self, past: Past, lost: Lost) -> dict[str, Any]:
         if past.began.file and not past.began.missing:
             return {"proof": "the venue's file of that time was taken whole", "file": past.began.file}
         if not past.pages:
-            return {"proof": "ids step by one through it"}
+            is_timed = past.began.identity == "time"
+            return {"proof": "rows are there all through it" if is_timed else "ids step by one through it"}
+        if past.began.identity == "time":
+            silence_us = max((past.heard[i].silence_us for i in lost.ranges), default=0)
+            facts = {"longest_silence_us": silence_us, "quiet_us": past.began.quiet_us}
+            return {"proof": "the relay told all of it"} | facts
         spans = [[past.began.missing[i].low, past.began.missing[i].high] for i in lost.ranges]
         return {"proof": "the venue told all of it", "missing": spans, "oldest_us": past.oldest_us}
 
@@ -186,13 +204,15 @@ class Backfills:
         """Say in a line why a gap stays."""
         if ended.status == "impossible":
             return ended.reason
+        told = "the relay" if past.began.venue else "the venue"
         if past.oldest_us is None:
-            return "the venue has nothing of it" + (f": {ended.reason}" if ended.reason else "")
+            return f"{told} has nothing of it" + (f": {ended.reason}" if ended.reason else "")
+        if past.began.identity == "time":
+            begin_us, end_us = next(filter(None, (_find_silence(past, i) for i in ranges)), (0, 0))
+            return f"{told} has nothing between {begin_us} us and {end_us} us: it may have missed it, too"
         if past.oldest_us > past.began.from_us and (past.first is None or any(_begins_before(past, i) for i in ranges)):
-            return (
-                f"what the venue still tells begins at {past.oldest_us} us, it was wanted from {past.began.from_us} us"
-            )
-        return "the venue does not tell all of it"
+            return f"what {told} still tells begins at {past.oldest_us} us, it was wanted from {past.began.from_us} us"
+        return f"{told} does not tell all of it"
 
 
 def _go_on(past: Past, before: Past | None) -> None:
@@ -205,6 +225,37 @@ def _go_on(past: Past, before: Past | None) -> None:
         return
     past.rows, past.pages = before.rows, before.pages
     past.is_failed, past.why = before.is_failed, before.why
+
+
+def _name_teller(past: Past) -> str:
+    return "relay" if past.began.venue else "backfill"
+
+
+def _is_whole(past: Past, index: int, ended: Ended) -> bool:
+    if past.began.identity == "time":
+        return _find_silence(past, index) is None
+    return is_covered(past, past.left[index], ended)
+
+
+def _find_silence(past: Past, index: int) -> tuple[int, int] | None:
+    return past.heard[index].find_silence(past.began.missing[index], past.began.quiet_us)
+
+
+def _hear(past: Past, times: Sequence[int]) -> None:
+    """Note when rows were received that a page tells."""
+    for at_us in times:
+        past.oldest_us = at_us if past.oldest_us is None else min(past.oldest_us, at_us)
+        past.newest_us = at_us if past.newest_us is None else max(past.newest_us, at_us)
+    for hearing, span in zip(past.heard, past.began.missing, strict=True):
+        for at_us in times:
+            hearing.hear(span, at_us)
+
+
+def _cut_told(past: Past) -> None:
+    """Leave out what was told until now: what is asked for around one range may reach into the next."""
+    if past.newest_us is not None:
+        newest = past.newest_us
+        past.left = [[part for piece in left for part in _subtract(piece, 0, newest)] for left in past.left]
 
 
 def _reaches_back(past: Past) -> bool:

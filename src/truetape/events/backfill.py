@@ -15,7 +15,8 @@ BACKFILL = "backfill"
 Identity = Literal["step", "number", "text", "time"]
 """How rows of a channel are told apart: numbers without holes, numbers that only grow, text ids, when they were received.
 
-Those of the last kind are taken, of all channels of the instrument, where the lake has nothing at all."""
+Those of the last kind are taken where the lake has nothing at all: of all channels of the instrument, but where it is
+for gaps, which are of one."""
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
@@ -31,9 +32,9 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     """Exchange times of the rows around it, where they are known."""
     to_us: int | None = None
     since_us: int | None = None
-    """Only what happened from then on is wanted; null: all of it."""
+    """Exchange time: only what happened from then on is wanted; null: all of it."""
     before_us: int | None = None
-    """Only what happened until then is wanted; null: all of it."""
+    """Exchange time: only what happened until then is wanted; null: all of it."""
 
     def holds(self, number: int, at_us: int | None) -> bool:
         """Tell whether a number is in it, of something that happened then."""
@@ -79,6 +80,8 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     """Whose stream it is, where somebody else is asked; empty: that of the connection."""
     feed: str = ""
     """What carries the stream there."""
+    quiet_us: int = 0
+    """Rows told apart by when they were received have nothing missing between them when no further apart than this."""
     product: str = ""
     """What else shares channel and instrument, and has ids of its own; empty: nothing."""
     part: str = ""

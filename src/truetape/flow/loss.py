@@ -280,15 +280,16 @@ class Past:
         ]
 
     def complete(self, began: Began) -> Began:
-        """Add the text ids that the lake has of a piece's time; ConfigError when one moment alone has too many."""
-        if began.identity != "text" and not (self._backfill.is_numbered_apart and not began.gaps):
+        """Add the text ids that the lake has of a piece's time; ConfigError when there are too many at once."""
+        is_by_time = self._backfill.is_numbered_apart and not began.gaps
+        if self._kind != "trade" or not (began.identity in {"text", "time"} or is_by_time):
             return began
         # Stream and history may differ in what is below a millisecond.
         around = {"from_us": began.from_us - MILLISECOND_US, "to_us": began.to_us + MILLISECOND_US}
         ids = self._ask(_KNOWN_IDS, **around, most=self._known_max + 1)
         if len(ids) > self._known_max:
-            told = f"{self._subject.venue} {self._subject.symbol}"
-            raise ConfigError(f"{told}: the lake has more than {self._known_max // 2:,} trades of one moment")
+            told, most = f"{self._subject.venue} {self._subject.symbol}", f"{self._known_max:,}"
+            raise ConfigError(f"{told}: the lake has more than {most} trades of a time that cannot be divided")
         return msgspec.structs.replace(began, known_ids=tuple(row["id"] for row in ids))
 
     # -- rows that are about a time ---------------------------------------------------------------------------

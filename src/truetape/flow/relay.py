@@ -30,18 +30,31 @@ from truetape.flow.history import (
     ignore_progress,
     settle_lake,
 )
-from truetape.flow.loss import Past, Subject, to_us
-from truetape.flow.repair import OnResult
+from truetape.flow.loss import LEAD_US, SLACK_US, WIDE_US, Past, Subject, to_us
+from truetape.flow.repair import (
+    RELAY,
+    OnResult,
+    Repair,
+    Scope,
+    group_gaps,
+    is_wanted,
+    limit_order,
+    name_judge,
+    sum_up,
+)
 from truetape.lake import Lake
+from truetape.quality.ledger import list_gaps
 from truetape.tape import TapeWriter
 from truetape.venues import load_venue
-from truetape.venues._contract import Backfill
+from truetape.venues._contract import Backfill, Venue
 from truetape.venues.tardis import NAME
 from truetape.venues.tardis.exchange import list_markets
 from truetape.venues.tardis.relay import KEY, Relay, find_carrier, list_channels, make_backfill, make_credentials
 
 QUIET_US = 60_000_000
 """Rows that follow each other within this have nothing missing between them."""
+QUIET_MIN_US = 1_000_000
+"""Rows that a relay tells for a gap need be no nearer to each other than this, however busy the stream is."""
 STRETCHES_MAX = 10_000
 """Stretches without a row that are asked for in one run."""
 
@@ -53,6 +66,18 @@ _HOLES = """
         select epoch_us(received_at) as us, lag(epoch_us(received_at)) over (order by received_at) as before
         from {table} where venue = $venue and symbol = $symbol and epoch_us(received_at) between $begin and $end)
     select before, us from rows where us - before > $quiet order by us limit $most"""
+
+_NEIGHBOURS = """
+    select epoch_us(max(exchange_at) filter (epoch_us(received_at) < $low)) as since,
+        epoch_us(arg_min(exchange_at, received_at) filter (epoch_us(received_at) > $high)) as before from {table}
+    where venue = $venue and symbol = $symbol and exchange_at is not null
+        and (epoch_us(received_at) between $early and $late)"""
+
+_SILENCE = """
+    with rows as (
+        select epoch_us(received_at) as us, lag(epoch_us(received_at)) over (order by received_at) as before
+        from {table} where venue = $venue and symbol = $symbol and epoch_us(received_at) between $early and $late)
+    select max(us - before) as longest from rows where us <= $begin or before >= $end"""
 
 
 def backfill_from_relay(
@@ -74,8 +99,7 @@ def backfill_from_relay(
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     if wanted.channel not in list_channels():
         raise ConfigError(f"a relay tells no {wanted.channel!r} (allowed: {', '.join(list_channels())})")
-    key = load_relay_key(settings)
-    venue = msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(KEY, _find_host(settings)))
+    key, venue = load_relay_key(settings), _load_relay(settings)
     with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
         instrument = _find_instrument(settings, lake, wanted, writer, options)
@@ -95,6 +119,113 @@ def backfill_from_relay(
     return rows
 
 
+def repair_from_relay(
+    settings: Settings,
+    scope: Scope | None = None,
+    *,
+    again: bool = False,
+    on_result: OnResult = lambda result: None,
+    options: HttpOptions | None = None,
+) -> Repair:
+    """Ask the relay of the settings for what gaps are missing, also for what the venues have not.
+
+    What the relay was asked for before is asked for once more with `again`. Trades whose ids step by one are whole when all
+    ids are there; other rows, when the relay told some from before the gap until after it, none further apart than twice
+    what rows of the stream are around it. Raises ConfigError when the relay cannot be asked, TapeLocked when a recorder holds the tape.
+    """
+    scope = scope or Scope()
+    key, venue = load_relay_key(settings), _load_relay(settings)
+    with hold_tape(settings) as writer:
+        lake = settle_lake(settings, writer)
+        gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
+        wanted = [gap for gap in gaps if is_wanted(gap, again=again or name_judge(gap) not in {"", RELAY})]
+        subjects = group_gaps(lake, wanted, lambda name: bool(list_markets(name)))
+        orders = [order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost)]
+        results = _run(Backfiller(venue, "", writer, key, options), orders, on_result)
+    return sum_up(settings, gaps, {gap.gap_id for gap in wanted}, results)
+
+
+def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
+    """Return what to ask for gaps of one stream; nothing where a relay tells none of it."""
+    venue = load_venue(subject.venue)
+    instrument = venue.name_instrument(subject.market, subject.venue_symbol)
+    if subject.channel not in list_channels() or subject.market not in list_markets(subject.venue):
+        return []
+    try:
+        found = _find_backfill(settings, subject, instrument)
+    except ConfigError:
+        return []
+    past = Past(lake, subject, found)
+    plan = past.plan(gaps) if found.identity == "step" else _plan_gaps(lake, subject, gaps)
+    carrier = find_carrier(subject.channel, instrument)
+    began = [msgspec.structs.replace(one, venue=subject.venue, feed=carrier) for one in plan]
+    return [limit_order(Order(one, found, complete=past.complete), venue) for one in began]
+
+
+def _plan_gaps(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Began]:
+    """Ask for each time once, however many gaps are of it."""
+    return [_begin_gaps(lake, subject, own) for own in _join_gaps(gaps)]
+
+
+def _join_gaps(gaps: list[Lost]) -> list[list[Lost]]:
+    """Put gaps together that overlap."""
+    joined: list[list[Lost]] = []
+    for gap in sorted(gaps, key=lambda gap: gap.from_us):
+        if joined and gap.from_us < max(one.to_us for one in joined[-1]):
+            joined[-1].append(gap)
+        else:
+            joined.append([gap])
+    return joined
+
+
+def _begin_gaps(lake: Lake, subject: Subject, gaps: list[Lost]) -> Began:
+    begin_us, end_us = min(gap.from_us for gap in gaps), max(gap.to_us for gap in gaps)
+    # Rows at the ends of a gap are there; between them may be no time at all, and something missing all the same.
+    is_short = end_us - begin_us < 2
+    stretches = [(begin_us + 1, end_us - 1)] if is_short else find_stretches(lake, subject, begin_us + 1, end_us)
+    lost = [
+        msgspec.structs.replace(
+            gap,
+            ranges=tuple(
+                i for i, (low, high) in enumerate(stretches) if low - 1 <= gap.to_us and high + 1 >= gap.from_us
+            ),
+            evidence="",
+        )
+        for gap in gaps
+    ]
+    return Began(
+        market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol, identity="time",
+        from_us=begin_us - SLACK_US, to_us=end_us + SLACK_US, gaps=tuple(lost),
+        quiet_us=_find_quiet(lake, subject, begin_us, end_us),
+        missing=tuple(_bound(lake, subject, stretch) for stretch in stretches),
+    )  # fmt: skip
+
+
+def _find_quiet(lake: Lake, subject: Subject, begin_us: int, end_us: int) -> int:
+    """Return how far apart rows of a stream may be, by those around a gap, that nothing is missing between them."""
+    ends = {"early": begin_us - LEAD_US, "late": end_us + LEAD_US, "begin": begin_us, "end": end_us}
+    longest = (_ask(lake, subject, _SILENCE, **ends) or [{}])[0].get("longest")
+    return QUIET_US if longest is None else min(max(2 * longest, QUIET_MIN_US), QUIET_US)
+
+
+def _bound(lake: Lake, subject: Subject, stretch: tuple[int, int]) -> Range:
+    """Return what is missing in a stretch without rows, and what to ask for so that the relay shows that it heard it.
+
+    The relay received rows at other times than we: where those around it bear exchange times, these say what is missing.
+    """
+    low, high = stretch
+    ends = {"early": low - WIDE_US, "low": low, "high": high, "late": high + WIDE_US}
+    found = (_ask(lake, subject, _NEIGHBOURS, **ends) or [{}])[0]
+    since, before = found.get("since"), found.get("before")
+    low, high = low - (SLACK_US if since is not None else 0), high + (SLACK_US if before is not None else 0)
+    # Several trades may be of one moment: of these, ids tell which are known.
+    step = 0 if subject.channel == "trade" else 1
+    return Range(
+        low, high, from_us=low - QUIET_US, to_us=high + QUIET_US,
+        since_us=None if since is None else since + step, before_us=None if before is None else before - step,
+    )  # fmt: skip
+
+
 def load_relay_key(settings: Settings) -> Key:
     """Return the relay's key; ConfigError names what is not set."""
     values = load_keys(NAME, (KEY,))
@@ -105,6 +236,10 @@ def load_relay_key(settings: Settings) -> Key:
             f"tardis: no key: set {name_key(NAME, KEY)} in the environment or .env (get it from whoever runs the relay)"
         )
     return Key(NAME, make_credentials(KEY, _find_host(settings)), values)
+
+
+def _load_relay(settings: Settings) -> Venue:
+    return msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(KEY, _find_host(settings)))
 
 
 def _find_host(settings: Settings) -> str:

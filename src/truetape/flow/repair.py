@@ -41,6 +41,8 @@ ASKABLE = frozenset({"trade", "candle", "funding"})
 """Channels whose past venues tell; of the others, what was not heard is gone."""
 SETTLED = timedelta(seconds=120)
 """A gap that ended so long ago: what was late has arrived."""
+RELAY = "relay"
+"""By whom the evidence says that a gap was judged, where it was not the venue."""
 OnResult = Callable[[Result], None]
 
 
@@ -101,10 +103,29 @@ def repair_gaps(
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
-        states = ("closed", "unrecoverable") if again else ("closed",)
-        wanted = {gap.gap_id for gap in gaps if gap.state in states}
+        wanted = {gap.gap_id for gap in gaps if is_wanted(gap, again=again) or _is_left_by_relay(gap)}
         orders = _plan_repairs(lake, [gap for gap in gaps if gap.gap_id in wanted])
         results = _run(settings, orders, writer, on_result, on_progress, options)
+    return sum_up(settings, gaps, wanted, results)
+
+
+def is_wanted(gap: Gap, *, again: bool) -> bool:
+    """Tell whether a gap is to be repaired."""
+    return gap.state == "closed" or (again and gap.state == "unrecoverable")
+
+
+def name_judge(gap: Gap) -> str:
+    """Name who was asked for a gap: `backfill` is the venue, `relay` a relay; empty: nobody."""
+    return str(msgspec.json.decode(gap.evidence or "{}").get("by", "")) if gap.state == "unrecoverable" else ""
+
+
+def _is_left_by_relay(gap: Gap) -> bool:
+    """Tell whether a relay had nothing of what the venue may still tell."""
+    return name_judge(gap) == RELAY and any(one.channel == gap.channel for one in load_venue(gap.venue).backfills)
+
+
+def sum_up(settings: Settings, gaps: Sequence[Gap], wanted: Collection[str], results: Sequence[Result]) -> Repair:
+    """Say what became of gaps, given what the work for them came to; the lake must have it."""
     lake = find_lake(settings)
     failed = {lost.gap_id for result in results if result.ended.status == "failed" for lost in result.order.began.gaps}
     asked = {lost.gap_id for result in results for lost in result.order.began.gaps} - failed
@@ -246,10 +267,18 @@ def _run(
 
 def _plan_repairs(lake: Lake, gaps: Sequence[Gap]) -> dict[str, list[Order]]:
     """Return what to ask of each venue: gaps of one stream together, those first that can be repaired."""
+    orders: dict[str, list[Order]] = defaultdict(list)
+    for subject, lost in group_gaps(lake, gaps, lambda name: bool(load_venue(name).backfills)).items():
+        orders[subject.venue] += _order(lake, subject, lost)
+    return {name: sorted(own, key=lambda order: order.backfill is None) for name, own in orders.items()}
+
+
+def group_gaps(lake: Lake, gaps: Sequence[Gap], is_told: Callable[[str], bool]) -> dict[Subject, list[Lost]]:
+    """Put gaps of one stream together, of venues of which anything is told."""
     by_stream: dict[Subject, list[Lost]] = defaultdict(list)
     places: dict[str, dict[str, tuple[str, str]]] = {}
     for gap in gaps:
-        if not gap.symbol or gap.venue not in list_venues() or gap.to_at is None or not load_venue(gap.venue).backfills:
+        if not gap.symbol or gap.venue not in list_venues() or gap.to_at is None or not is_told(gap.venue):
             continue
         if gap.venue not in places:
             streams = list_streams(lake, gap.venue)
@@ -260,10 +289,7 @@ def _plan_repairs(lake: Lake, gaps: Sequence[Gap]) -> dict[str, list[Order]]:
         interval = _find_interval(lake, gap) if gap.channel == "candle" else ""
         lost = Lost(gap.gap_id, to_us(gap.from_at), to_us(gap.to_at), gap.reason, evidence=gap.evidence)
         by_stream[Subject(gap.venue, place[0], gap.symbol, place[1], gap.channel, interval)].append(lost)
-    orders: dict[str, list[Order]] = defaultdict(list)
-    for subject, lost_all in by_stream.items():
-        orders[subject.venue] += _order(lake, subject, lost_all)
-    return {name: sorted(own, key=lambda order: order.backfill is None) for name, own in orders.items()}
+    return by_stream
 
 
 def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
@@ -281,10 +307,10 @@ def _order(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
         return [Order(began, None, feed, f"{venue.title} tells no {subject.channel} of the past")]
     past = Past(lake, subject, found)
     plan = [one for began in past.plan(gaps) for one in past.divide(began)]
-    return [_limit(Order(one, found, complete=past.complete), venue) for one in plan]
+    return [limit_order(Order(one, found, complete=past.complete), venue) for one in plan]
 
 
-def _limit(order: Order, venue: Venue) -> Order:
+def limit_order(order: Order, venue: Venue) -> Order:
     """Refuse to ask for more than is sensible."""
     is_counted = order.backfill is not None and order.backfill.identity == "step"
     if not is_counted or not any(is_too_wide(span) for span in order.began.missing):
