@@ -232,6 +232,16 @@ async def test_holes_in_trades_close_by_their_ids(tmp_path: Path) -> None:
     check(tmp_path)
 
 
+async def test_other_gaps_near_by_make_no_proof_weaker(tmp_path: Path) -> None:
+    """A stream that comes each second is not quiet because it has another gap: five seconds of silence are no proof."""
+    async with SimServer(venues=VENUES) as server:
+        settings = make(tmp_path, server)
+        write_tape(settings, [(0, 2), (2.5, 4), (4.5, 6)], step_s=1)
+        done = await mend(settings)
+    assert done.repaired == 0
+    assert [gap.state for gap in find_gaps(tmp_path)] == ["unrecoverable"] * 2
+
+
 async def test_trades_without_numbers_come_once_by_their_ids(tmp_path: Path) -> None:
     """Several are of one millisecond, at the edges of the gap, too; the relay heard them earlier than we did."""
     async with SimServer(venues=VENUES, feed=Synthetic(seed=3)) as server:

@@ -198,13 +198,13 @@ class Backfills:
             facts = {"longest_silence_us": silence_us, "quiet_us": past.began.quiet_us}
             return {"proof": "the relay told all of it"} | facts
         spans = [[past.began.missing[i].low, past.began.missing[i].high] for i in lost.ranges]
-        return {"proof": "the venue told all of it", "missing": spans, "oldest_us": past.oldest_us}
+        return {"proof": f"{_name_source(past)} told all of it", "missing": spans, "oldest_us": past.oldest_us}
 
     def _explain(self, past: Past, ended: Ended, ranges: Sequence[int] = ()) -> str:
         """Say in a line why a gap stays."""
         if ended.status == "impossible":
             return ended.reason
-        told = "the relay" if past.began.venue else "the venue"
+        told = _name_source(past)
         if past.oldest_us is None:
             return f"{told} has nothing of it" + (f": {ended.reason}" if ended.reason else "")
         if past.began.identity == "time":
@@ -229,6 +229,10 @@ def _go_on(past: Past, before: Past | None) -> None:
 
 def _name_teller(past: Past) -> str:
     return "relay" if past.began.venue else "backfill"
+
+
+def _name_source(past: Past) -> str:
+    return "the relay" if past.began.venue else "the venue"
 
 
 def _is_whole(past: Past, index: int, ended: Ended) -> bool:

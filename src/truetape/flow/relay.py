@@ -5,6 +5,7 @@ in every backfill; of other rows the relay is asked for the stretches in which t
 came once is not asked for again, so that a run that was killed goes on where it ended.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -43,7 +44,7 @@ from truetape.flow.repair import (
     sum_up,
 )
 from truetape.lake import Lake
-from truetape.quality.ledger import list_gaps
+from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter
 from truetape.venues import load_venue
 from truetape.venues._contract import Backfill, Venue
@@ -55,6 +56,10 @@ QUIET_US = 60_000_000
 """Rows that follow each other within this have nothing missing between them."""
 QUIET_MIN_US = 1_000_000
 """Rows that a relay tells for a gap need be no nearer to each other than this, however busy the stream is."""
+SILENCES_MAX = 1000
+"""Silences that are looked at for one that is in no gap."""
+Hole = tuple[int, int]
+"""(from, to) of a gap."""
 STRETCHES_MAX = 10_000
 """Stretches without a row that are asked for in one run."""
 
@@ -73,11 +78,11 @@ _NEIGHBOURS = """
     where venue = $venue and symbol = $symbol and exchange_at is not null
         and (epoch_us(received_at) between $early and $late)"""
 
-_SILENCE = """
+_SILENCES = """
     with rows as (
         select epoch_us(received_at) as us, lag(epoch_us(received_at)) over (order by received_at) as before
         from {table} where venue = $venue and symbol = $symbol and epoch_us(received_at) between $early and $late)
-    select max(us - before) as longest from rows where us <= $begin or before >= $end"""
+    select before, us from rows where us > before order by us - before desc limit $most"""
 
 
 def backfill_from_relay(
@@ -137,15 +142,18 @@ def repair_from_relay(
     key, venue = load_relay_key(settings), _load_relay(settings)
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
-        gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
+        ledger = list_gaps(lake)
+        gaps = [gap for gap in ledger if scope.holds(gap)]
         wanted = [gap for gap in gaps if is_wanted(gap, again=again or name_judge(gap) not in {"", RELAY})]
         subjects = group_gaps(lake, wanted, lambda name: bool(list_markets(name)))
-        orders = [order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost)]
+        orders = [
+            order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost, ledger)
+        ]
         results = _run(Backfiller(venue, "", writer, key, options), orders, on_result)
     return sum_up(settings, gaps, {gap.gap_id for gap in wanted}, results)
 
 
-def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Order]:
+def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost], ledger: Sequence[Gap]) -> list[Order]:
     """Return what to ask for gaps of one stream; nothing where a relay tells none of it."""
     venue = load_venue(subject.venue)
     instrument = venue.name_instrument(subject.market, subject.venue_symbol)
@@ -156,15 +164,21 @@ def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost]) -
     except ConfigError:
         return []
     past = Past(lake, subject, found)
-    plan = past.plan(gaps) if found.identity == "step" else _plan_gaps(lake, subject, gaps)
+    plan = past.plan(gaps) if found.identity == "step" else _plan_gaps(lake, subject, gaps, ledger)
     carrier = find_carrier(subject.channel, instrument)
     began = [msgspec.structs.replace(one, venue=subject.venue, feed=carrier) for one in plan]
     return [limit_order(Order(one, found, complete=past.complete), venue) for one in began]
 
 
-def _plan_gaps(lake: Lake, subject: Subject, gaps: list[Lost]) -> list[Began]:
+def _plan_gaps(lake: Lake, subject: Subject, gaps: list[Lost], ledger: Sequence[Gap]) -> list[Began]:
     """Ask for each time once, however many gaps are of it."""
-    return [_begin_gaps(lake, subject, own) for own in _join_gaps(gaps)]
+    whose = subject.venue, subject.symbol, subject.channel
+    holes = [
+        (to_us(gap.from_at), to_us(gap.to_at or gap.from_at))
+        for gap in ledger
+        if (gap.venue, gap.symbol, gap.channel) == whose
+    ]
+    return [_begin_gaps(lake, subject, own, holes) for own in _join_gaps(gaps)]
 
 
 def _join_gaps(gaps: list[Lost]) -> list[list[Lost]]:
@@ -178,7 +192,7 @@ def _join_gaps(gaps: list[Lost]) -> list[list[Lost]]:
     return joined
 
 
-def _begin_gaps(lake: Lake, subject: Subject, gaps: list[Lost]) -> Began:
+def _begin_gaps(lake: Lake, subject: Subject, gaps: list[Lost], holes: Sequence[Hole]) -> Began:
     begin_us, end_us = min(gap.from_us for gap in gaps), max(gap.to_us for gap in gaps)
     # Rows at the ends of a gap are there; between them may be no time at all, and something missing all the same.
     is_short = end_us - begin_us < 2
@@ -196,16 +210,26 @@ def _begin_gaps(lake: Lake, subject: Subject, gaps: list[Lost]) -> Began:
     return Began(
         market=subject.market, channel=subject.channel, venue_symbol=subject.venue_symbol, identity="time",
         from_us=begin_us - SLACK_US, to_us=end_us + SLACK_US, gaps=tuple(lost),
-        quiet_us=_find_quiet(lake, subject, begin_us, end_us),
+        quiet_us=_find_quiet(lake, subject, (begin_us, end_us), holes),
         missing=tuple(_bound(lake, subject, stretch) for stretch in stretches),
     )  # fmt: skip
 
 
-def _find_quiet(lake: Lake, subject: Subject, begin_us: int, end_us: int) -> int:
-    """Return how far apart rows of a stream may be, by those around a gap, that nothing is missing between them."""
-    ends = {"early": begin_us - LEAD_US, "late": end_us + LEAD_US, "begin": begin_us, "end": end_us}
-    longest = (_ask(lake, subject, _SILENCE, **ends) or [{}])[0].get("longest")
-    return QUIET_US if longest is None else min(max(2 * longest, QUIET_MIN_US), QUIET_US)
+def _find_quiet(lake: Lake, subject: Subject, span: tuple[int, int], holes: Sequence[Hole]) -> int:
+    """Return how far apart rows may be that nothing is missing between them: twice what those around a gap are.
+
+    What lies in `holes`, the gaps of the stream, says nothing of that.
+    """
+    ends = {"early": span[0] - LEAD_US, "late": span[1] + LEAD_US}
+    found = _ask(lake, subject, _SILENCES, **ends, most=SILENCES_MAX)
+    whole = [
+        row["us"] - row["before"]
+        for row in found
+        if not any(row["before"] < end_us and row["us"] > begin_us for begin_us, end_us in holes)
+    ]
+    if not found:
+        return QUIET_US
+    return min(max(2 * whole[0], QUIET_MIN_US), QUIET_US) if whole else QUIET_MIN_US
 
 
 def _bound(lake: Lake, subject: Subject, stretch: tuple[int, int]) -> Range:
