@@ -56,11 +56,9 @@ def repair(
     from truetape.flow.repair import Scope, repair_gaps
 
     settings, scope = read_settings(config_path), Scope(venue, symbol, channel)
-    if from_relay:
-        done = repair_from_relay(settings, scope, again=again)
-    else:
-        with show_progress() as report:
-            done = repair_gaps(settings, scope, again=again, on_progress=report)
+    ask = repair_from_relay if from_relay else repair_gaps
+    with show_progress() as report:
+        done = ask(settings, scope, again=again, on_progress=report)
     if as_json:
         print_json(msgspec.structs.asdict(done))
     else:

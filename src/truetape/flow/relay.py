@@ -5,7 +5,7 @@ in every backfill; of other rows the relay is asked for the stretches in which t
 came once is not asked for again, so that a run that was killed goes on where it ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -115,9 +115,7 @@ def backfill_from_relay(
         before = count_rows(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         orders = [Order(began, found) for began in _plan(lake, subject, instrument, found, span)]
-        pages = count(1)
-        turn_page = lambda: on_progress("pages answered", next(pages), 0)  # noqa: E731
-        asker = Backfiller(venue, "", writer, key, options, on_page=turn_page)
+        asker = Backfiller(venue, "", writer, key, options, on_page=_count_pages(on_progress))
         results = _run(asker, orders, on_result, on_progress)
     rows = count_rows(find_lake(settings), subject) - before
     _judge(results, rows)
@@ -130,6 +128,7 @@ def repair_from_relay(
     *,
     again: bool = False,
     on_result: OnResult = lambda result: None,
+    on_progress: OnProgress = ignore_progress,
     options: HttpOptions | None = None,
 ) -> Repair:
     """Ask the relay of the settings for what gaps are missing, also for what the venues have not.
@@ -149,7 +148,8 @@ def repair_from_relay(
         orders = [
             order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost, ledger)
         ]
-        results = _run(Backfiller(venue, "", writer, key, options), orders, on_result)
+        asker = Backfiller(venue, "", writer, key, options, on_page=_count_pages(on_progress))
+        results = _run(asker, orders, on_result, on_progress)
     return sum_up(settings, gaps, {gap.gap_id for gap in wanted}, results)
 
 
@@ -336,6 +336,11 @@ def _ask(lake: Lake, subject: Subject, query: str, **values: int) -> list[dict[s
     named = {"venue": subject.venue, "symbol": subject.symbol} | values
     rows: list[dict[str, Any]] = lake.sql(query.format(table=subject.channel), named).arrow().to_pylist()
     return rows
+
+
+def _count_pages(on_progress: OnProgress) -> Callable[[], None]:
+    pages = count(1)
+    return lambda: on_progress("pages answered", next(pages), 0)
 
 
 def _run(asker: Backfiller, orders: list[Order], on_result: OnResult, on_progress: OnProgress) -> list[Result]:
