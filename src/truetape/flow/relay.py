@@ -31,7 +31,8 @@ from truetape.flow.history import (
     ignore_progress,
     settle_lake,
 )
-from truetape.flow.loss import LEAD_US, SLACK_US, WIDE_US, Past, Subject, to_us
+from truetape.flow.hole import SLACK_US, WIDE_US
+from truetape.flow.loss import LEAD_US, Past, Subject, to_us
 from truetape.flow.repair import (
     RELAY,
     OnResult,
