@@ -162,14 +162,31 @@ def test_prices_may_be_a_list_of_objects() -> None:
 
 
 def test_recorded_gamma_markets_are_read(recordings: Path) -> None:
-    """The preset's fields are those of real answers."""
-    folder = recordings / "prediction/fixtures/nautilus/crate_test_data"
-    body = json.loads((folder / "gamma_market.json").read_text())
-    market = body[0] if isinstance(body, list) else body
-    found = read_market(PRESETS["polymarket"], encode(market), str(market["id"]))
-    assert found.question == market["question"]
-    assert found.prices
-    assert found.volume is not None
+    """The preset's fields are those of real answers: open, closed, resolved, of old forms, of sports."""
+    found = []
+    for path in sorted((recordings / "prediction/fixtures/nautilus/crate_test_data").glob("gamma_market*.json")):
+        body = json.loads(path.read_text())
+        market = body[0] if isinstance(body, list) else body
+        found.append(read_prices(PRESETS["polymarket"], encode(market), str(market["id"])))
+        assert (found[-1].question, len(found[-1].prices)) == (market["question"], 2)
+        assert found[-1].closes_us is not None
+    assert [one.status for one in found] == ["open", "resolved", *["closed"] * 3, *["resolved"] * 2]
+
+
+def test_manifolds_results_name_answers_by_their_ids() -> None:
+    said = {"id": "m", "question": "Who?", "isResolved": True, "resolution": "b2", "answers": [
+        {"id": "a1", "text": "Ada", "probability": 0.1}, {"id": "b2", "text": "Grace", "probability": 0.9}]}  # fmt: skip
+    market = read_prices(PRESETS["manifold"], encode(said), "m")
+    assert (market.prices, market.result) == ({"Ada": 0.1, "Grace": 0.9}, "Grace")
+    assert find_winner(market.prices, market.result) == "Grace"
+    for result, winner in (("YES", "Yes"), ("NO", "No"), ("MKT", None), ("CANCEL", None)):
+        assert find_winner({"Yes": 0.2}, result) == winner
+    points = read_history(PRESETS["manifold"], encode([
+        {"createdTime": 1659482775970, "probAfter": 0.57}, {"createdTime": 1659482757271, "probAfter": 0.53, "answerId": "b2"}
+    ]))  # fmt: skip
+    assert [(point.at_us, point.prices) for point in points] == [
+        (1659482775970_000, {"Yes": 0.57}), (1659482757271_000, {"b2": 0.53})
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def _find_venue(name: str, settings: SnapshotSettings) -> tuple[Venue, Key | Non
     credentials = Credentials(
         (token,),
         form.key_origin,
-        lambda values, method, url, body, now_ms: {"Authorization": f"Bearer {values[token]}"},
+        lambda values, method, url, body, now_ms: {"Authorization": f"{form.key_scheme} {values[token]}"},
         (urlsplit(form.url).hostname or "",),
     )
     venue = msgspec.structs.replace(load_venue(NAME), credentials=credentials)

@@ -80,9 +80,11 @@ class _Decoder:
         return True
 
     def _take_history(self, response: Response, meaning: Meaning) -> bool:
+        outcomes = self._facts.get(f"{response.feed}/{meaning.id}", {}).get("outcomes", {})
         for point in read_history(meaning.form, response.body):
             at = point.at_us, response.received_ns, response.offset
-            self._write_prices(response, meaning.id, point.prices, at, f"{response.feed} history")
+            prices = {outcomes.get(name, name): price for name, price in point.prices.items()}
+            self._write_prices(response, meaning.id, prices, at, f"{response.feed} history")
         return True
 
     def _learn(self, service: str, market: Market) -> _Facts:
@@ -92,7 +94,7 @@ class _Decoder:
         told = {
             "question": market.question, "category": market.category, "status": market.status,
             "result": market.result, "volume": market.volume, "liquidity": market.liquidity,
-            "closes_us": market.closes_us,
+            "closes_us": market.closes_us, "outcomes": market.outcomes or None,
         }  # fmt: skip
         facts.update({name: value for name, value in told.items() if value is not None})
         self._facts[key] = facts
@@ -141,7 +143,8 @@ class _Decoder:
 def find_winner(prices: dict[str, float], result: str | None) -> str | None:
     """Return the outcome that won: the one the service names, else the one that is paid 1 while others are paid 0."""
     if result:
-        return next((name for name in prices if name.lower() == result.lower()), None)
+        names = ("Yes", "No") if [*prices] == ["Yes"] else (*prices,)  # nobody states the price of No
+        return next((name for name in names if name.lower() == result.lower()), None)
     paid = [name for name, price in prices.items() if price == 1]
     return paid[0] if len(paid) == 1 and sum(prices.values()) == 1 else None
 

@@ -30,6 +30,8 @@ class Market(msgspec.Struct, frozen=True):
     updated_us: int | None = None
     prices: dict[str, float] = {}
     """Outcome → price; empty where the answer has none."""
+    outcomes: dict[str, str] = {}
+    """Id of an outcome → its name, where the service names outcomes by ids elsewhere."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -96,6 +98,8 @@ def _read_points(form: Form, rows: list[Any], where: str) -> Iterator[Point]:
     for i, row in enumerate(rows):
         at_us = _read_time(_find(row, form.get("history_at")), f"{where}[{i}].{form.get('history_at')}")
         prices = _find(row, form.get("history_prices"))
+        if form.get("history_price"):
+            prices = {_find(row, form.get("history_outcome")) or "Yes": _find(row, form.get("history_price"))}
         if at_us is None or not isinstance(prices, dict):
             raise DecodeError("expected a time and prices", f"{where}[{i}]")
         yield Point(at_us, _read_named(prices.items(), f"{where}[{i}]"))
@@ -111,18 +115,28 @@ def _read_market(form: Form, row: Any, where: str) -> Market:
     def at(name: str) -> str:
         return f"{where}.{form.get(name)}"
 
+    outcomes = _read_outcomes(form, row)
+    result = _read_text(_find(row, form.get("result")), at("result")) or None
     return Market(
         str(identity),
         _read_text(_find(row, form.get("question")), at("question")),
         _read_text(_find(row, form.get("category")), at("category")),
         _read_status(form, row, where),
-        _read_text(_find(row, form.get("result")), at("result")) or None,
+        outcomes.get(result, result) if result else None,
         _read_number(_find(row, form.get("volume")), at("volume")),
         _read_number(_find(row, form.get("liquidity")), at("liquidity")),
         _read_time(_find(row, form.get("closes_at")), at("closes_at")),
         _read_time(_find(row, form.get("updated_at")), at("updated_at")),
         _read_all_prices(form, row, where),
+        outcomes,
     )
+
+
+def _read_outcomes(form: Form, row: dict[str, Any]) -> dict[str, str]:
+    """Return the names of outcomes by their ids, where an answer tells both."""
+    items = _find(row, form.get("prices")) if form.get("outcome_id") else None
+    pairs = [(_find(item, form.get("outcome_id")), _find(item, form.get("outcome_name"))) for item in items or ()]
+    return {key: name for key, name in pairs if isinstance(key, str) and isinstance(name, str)}
 
 
 def _read_status(form: Form, row: dict[str, Any], where: str) -> str | None:
@@ -143,7 +157,7 @@ def _write_word(value: Any) -> str:
 
 
 def _read_all_prices(form: Form, row: dict[str, Any], where: str) -> dict[str, float]:
-    if not form.get("prices"):
+    if not form.get("prices") or (form.get("yes") and _find(row, form.get("prices")) is None):
         pairs = [(name, _find(row, form.get(name.lower()))) for name in ("Yes", "No") if form.get(name.lower())]
         return _read_named([pair for pair in pairs if pair[1] is not None], where)
     where = f"{where}.{form.get('prices')}"

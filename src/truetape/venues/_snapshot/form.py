@@ -37,11 +37,14 @@ FIELDS: dict[str, str] = {
     "prices": "an object of outcome to price, a list of objects, or a list of prices as long as `outcomes`",
     "outcome_name": "name of an outcome, in a list of objects",
     "outcome_price": "its price",
-    "yes": "price of Yes, where there is no `prices`",
+    "outcome_id": "its id, by which `result` and points of history may name it",
+    "yes": "price of Yes, where an answer has no `prices`",
     "no": "price of No, likewise",
     "history_rows": "where a history holds its points; empty: it is a list itself",
     "history_at": "time of a point",
     "history_prices": "its prices: an object of outcome to price",
+    "history_price": "price of one outcome, where a point has no `history_prices`",
+    "history_outcome": "name or id of that outcome; Yes, where a point has none",
 }
 """Our names of fields, and what they are for; a field that a service does not have is empty."""
 
@@ -62,6 +65,8 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
     key_origin: str = "the service's account page"
     """Where a person gets a token."""
+    key_scheme: str = "Bearer"
+    """What stands before it in the header `Authorization`."""
 
     def get(self, name: str) -> str:
         """Return where a field is; empty: the service has none."""
@@ -112,17 +117,27 @@ PRESETS: dict[str, Form] = {
         "https://api.elections.kalshi.com/trade-api/v2",
         "https://kalshi.com/account/profile; markets are read without one",
     ),
-    # https://docs.manifold.markets/api: the probability of Yes; nothing states No.
+    # https://docs.manifold.markets/api: the probability of Yes, where nothing states No, or of each answer, whose ids
+    # results and bets name. `/markets` tells the newest, which are the smallest; the search tells those people trade.
+    # Each bet says what the probability was after it: the newest thousand are the history.
     "manifold": Form(
-        {"markets": "/markets?limit=500", "market": "/market/{id}", "prices": "/market/{id}"},
+        {
+            "markets": "/search-markets?term=&sort=most-popular&filter=open&limit=1000",
+            "market": "/market/{id}",
+            "prices": "/market/{id}",
+            "history": "/bets?contractId={id}&limit=1000",
+        },
         {
             "id": "id", "question": "question", "category": "outcomeType", "status": "isResolved",
             "open_words": "false", "resolved_words": "true", "result": "resolution", "volume": "volume",
             "liquidity": "totalLiquidity", "closes_at": "closeTime", "updated_at": "lastUpdatedTime",
-            "yes": "probability",
+            "yes": "probability", "prices": "answers", "outcome_name": "text", "outcome_price": "probability",
+            "outcome_id": "id", "history_at": "createdTime", "history_price": "probAfter",
+            "history_outcome": "answerId",
         },
         "https://api.manifold.markets/v0",
         "https://manifold.markets/profile; markets are read without one",
+        "Key",
     ),
 }  # fmt: skip
 
@@ -147,7 +162,9 @@ def make_form(where: str, preset: str, url: str, paths: Mapping[str, str], field
         for name in given:
             if name not in known:
                 raise ConfigError(f"{where}.{section}: {_refuse(name, known)}")
-    form = Form({**base.paths, **paths}, {**base.fields, **fields}, url.rstrip("/") or base.url, base.key_origin)
+    form = msgspec.structs.replace(
+        base, paths={**base.paths, **paths}, fields={**base.fields, **fields}, url=url.rstrip("/") or base.url
+    )
     parts = urlsplit(form.url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"{where}.url: {form.url!r} is not an http:// or https:// address")
@@ -171,7 +188,7 @@ def name_form(form: Form, preset: str) -> str:
     base = PRESETS[preset]
     if (form.paths, form.fields) == (base.paths, base.fields):
         return preset
-    return msgspec.json.encode(msgspec.structs.replace(form, url="", key_origin="")).decode()
+    return msgspec.json.encode(msgspec.structs.replace(form, url="", key_origin="", key_scheme="")).decode()
 
 
 @lru_cache(maxsize=64)
