@@ -15,7 +15,7 @@ from truetape import clock
 from truetape.cli._live import Lines
 from truetape.cli._log import LogFile, open_log
 from truetape.cli._poll import print_cycle
-from truetape.collect.snapshot import Cycle, Tally
+from truetape.collect.turn import Cycle, Tally
 from truetape.config import LogSettings, load_secrets, mask_secrets
 from truetape.errors import ConfigError
 

@@ -14,11 +14,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from truetape.collect import CollectorStatus, collect
+from truetape.collect.collector import collect
 from truetape.collect.connection import Tuning
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
 from truetape.collect.socket import SocketOptions, open_socket
+from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.errors import Refused, TapeError, TapeLocked, VenueUnreachable
 from truetape.tape import open_reader, open_writer, verify_tape

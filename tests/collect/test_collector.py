@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from truetape.collect import CollectorStatus, collect
-from truetape.collect.collector import WISH_REPEAT_S, Collector
+from truetape.collect.collector import WISH_REPEAT_S, Collector, collect
 from truetape.collect.connection import Tuning
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
+from truetape.collect.status import CollectorStatus
 from truetape.config import RecordSettings, Settings, VenueSettings
 from truetape.errors import ConfigError, Refused, TapeError
 from truetape.events.wish import Fetch, Reconnect, Resubscribe, Wish

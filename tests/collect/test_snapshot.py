@@ -10,7 +10,8 @@ from truetape import clock
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
 from truetape.collect.services import open_services, run_services
-from truetape.collect.snapshot import Cycle, Service
+from truetape.collect.snapshot import Service
+from truetape.collect.turn import Cycle
 from truetape.config import RecordSettings, SnapshotFilters, SnapshotSettings
 from truetape.sim.protocol import Query
 from truetape.sim.venues.snapshot import answer

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from truetape import clock
-from truetape.collect.snapshot import Cycle
+from truetape.collect.turn import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotFilters, SnapshotSettings
 from truetape.errors import ConfigError, Refused, TapeLocked, TruetapeError
 from truetape.flow import verify

@@ -10,7 +10,7 @@ from aiohttp import ClientSession, web
 from manifold_service import Manifold
 
 from truetape import clock
-from truetape.collect.snapshot import Cycle
+from truetape.collect.turn import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotFilters, SnapshotSettings
 from truetape.flow import verify
 from truetape.flow.poll import poll

@@ -16,7 +16,7 @@ from truetape.config import LogSettings, Settings
 from truetape.flow.live import LiveStatus
 
 if TYPE_CHECKING:
-    from truetape.collect.snapshot import Cycle
+    from truetape.collect.turn import Cycle
     from truetape.flow.message import StreamStatus
 
 LINE_EVERY_NS = 10_000_000_000

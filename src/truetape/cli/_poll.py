@@ -12,7 +12,7 @@ import msgspec
 from truetape import clock
 from truetape.cli._log import open_log
 from truetape.cli._output import print_rows
-from truetape.collect.snapshot import Cycle
+from truetape.collect.turn import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls, mask_secrets
 from truetape.errors import ConfigError
 from truetape.flow.poll import PollTotal, poll

@@ -10,9 +10,10 @@ from truetape.collect.collector import Beside, Collector, collect, find_error, l
 from truetape.collect.memory import Followed
 from truetape.collect.recorder import Recorder
 from truetape.collect.services import check_services, describe_service, open_services, run_services
-from truetape.collect.snapshot import Cycle, Service
+from truetape.collect.snapshot import Service
 from truetape.collect.status import CollectorStatus
 from truetape.collect.tracked import read_past
+from truetape.collect.turn import Cycle
 from truetape.config import Settings
 from truetape.errors import ConfigError, Fatal
 from truetape.events.wish import Wish

@@ -11,9 +11,10 @@ import msgspec
 from truetape.collect.key import Key, explain_missing, load_key
 from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Decide, decide
-from truetape.collect.snapshot import Cycle, Service
+from truetape.collect.snapshot import Service
 from truetape.collect.status import ServiceStatus
 from truetape.collect.tracked import Past
+from truetape.collect.turn import Cycle
 from truetape.config import SnapshotSettings
 from truetape.errors import ConfigError, Refused
 from truetape.venues import Venue, load_venue

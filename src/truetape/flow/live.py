@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from truetape.collect.services import check_services
-from truetape.collect.snapshot import Cycle
+from truetape.collect.turn import Cycle
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError, TruetapeError
 from truetape.flow.message import (

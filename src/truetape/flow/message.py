@@ -2,8 +2,8 @@
 
 import msgspec
 
-from truetape.collect.snapshot import Cycle
 from truetape.collect.status import ServiceStatus
+from truetape.collect.turn import Cycle
 from truetape.config import Settings
 from truetape.events.wish import Fetch, Reconnect, Resubscribe
 

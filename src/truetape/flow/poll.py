@@ -12,8 +12,9 @@ from truetape import clock
 from truetape.collect.collector import find_error
 from truetape.collect.recorder import Recorder
 from truetape.collect.services import check_services, open_services, run_services
-from truetape.collect.snapshot import Cycle, Service, Tally
+from truetape.collect.snapshot import Service
 from truetape.collect.tracked import read_past
+from truetape.collect.turn import Cycle, Tally
 from truetape.config import Settings
 from truetape.errors import Fatal, TruetapeError
 from truetape.flow.view import deliver

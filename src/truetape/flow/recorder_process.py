@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from truetape import clock
-from truetape.collect import CollectorStatus
 from truetape.collect.collector import load_venues
 from truetape.collect.ensemble import collect_all
 from truetape.collect.memory import read_followed
 from truetape.collect.services import check_services
+from truetape.collect.status import CollectorStatus
 from truetape.config import Settings
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
