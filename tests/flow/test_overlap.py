@@ -203,17 +203,21 @@ def test_blocks_tell_together_what_one_tells(
         assert find_known(tmp_path, venue, tmp_path / write(tmp_path, fills).name, blocks) == wholly
 
 
-def find_known(folder: Path, venue_name: str, path: Path, blocks: Sequence[str]) -> set[object]:
+def find_known(folder: Path, venue_name: str, path: Path, blocks: Sequence[str]) -> set[int]:
     venue, lake = load_venue(venue_name), Lake(folder / "lake")
     assert venue.bulk is not None
     file = venue.bulk.read_path(path.as_posix(), "")
     named = venue.name_instrument(file.backfill.market, file.venue_symbol)
     subject = Subject(venue_name, file.backfill.market, named.symbol, file.venue_symbol, "trade")
     began = Past(lake, subject, file.backfill).plan_file(Lost("", file.from_us, file.to_us, ""))
-    overlap, known = Overlap(lake, venue, subject, file, began), set[object]()
+    overlap, known, at = Overlap(lake, venue, subject, file, began), set[int](), 0
+    ranges: tuple[tuple[int, int], ...] = ()
     for block, following in pairwise([*blocks, ""]):
         told = overlap.find_known(block.encode(), following.encode())
-        known |= {*told.known, *told.known_ids} if told else set()
+        ranges = told.known_rows if told else ranges
+        count = block.count("\n")
+        known |= {at + i for first, last in ranges for i in range(first, min(last + 1, count))}
+        at += count
     return known
 
 

@@ -30,7 +30,7 @@ _SHA256 = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
 FindKnown = Callable[[bytes, bytes], Began | None]
-"""(block of lines, the following one) → what is to be told before it of what is there already; null: nothing."""
+"""(block of lines, the following one) → what is to be told before it of what is there already; null: nothing new."""
 
 
 def find_nothing(block: bytes, following: bytes) -> None:

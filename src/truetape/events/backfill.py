@@ -73,6 +73,8 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers within that are there already."""
     known_ids: tuple[str, ...] = ()
     """Text ids within that are there already."""
+    known_rows: tuple[tuple[int, int], ...] = ()
+    """Rows of each answer, from one place to another, the last included, that are there already: for one block of a file."""
     interval: str = ""
     """Of candles."""
     gaps: tuple[Lost, ...] = ()

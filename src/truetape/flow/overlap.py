@@ -6,6 +6,7 @@ and files may have ids of their own: each block of lines is compared with the la
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,6 +29,8 @@ _IS_ANY = """
 SLACK_US = 1_000
 """Streams cut times to milliseconds, files may not."""
 
+Ranges = tuple[tuple[int, int], ...]
+"""Places in a block, from one to another, the last included."""
 Content = tuple[int, str | None, float, float]
 """Millisecond, side, price and size."""
 
@@ -49,28 +52,36 @@ class Overlap:
         self._lake, self._venue, self._subject, self._file, self._began = lake, venue, subject, file, began
         self._ahead: tuple[bytes, list[TradeRow]] = (b"", [])
         """The block that was looked at last, and its rows."""
+        self._told: Ranges = ()
         self._used: Counter[Content] = Counter()
         """How many rows of the lake were found in the file; those of late times."""
         self._is_any = "trade" in lake.versions() and bool(self._ask(_IS_ANY, began.from_us, began.to_us)[0]["n"])
 
     def find_known(self, block: bytes, following: bytes) -> Began | None:
-        """Return what is to be told before a block, so that what is there of it is left out; null: it is all new.
+        """Return what is to be told before a block, so that what is there of it is left out; null: what was told last holds.
 
         A row of the stream may be made of fills at the end of the block and others of the following one.
         """
-        if not self._is_any:
+        ranges = _list_ranges(self._mark_known(block, following)) if self._is_any else ()
+        if ranges == self._told:
             return None
+        self._told = ranges
+        return msgspec.structs.replace(self._began, known_rows=ranges)
+
+    def _mark_known(self, block: bytes, following: bytes) -> list[bool]:
+        """Tell of each line of a block whether it is there."""
         rows = self._decode(block)
         after = self._decode(following) if self._began.identity == "number" else []
         held = self._read_held([*rows, *after]) if rows else []
         if not held:
-            return None
+            return []
         if self._began.identity == "number":
             merged = _find_merged(sorted([*rows, *after], key=_number), held)
-            numbers = sorted(merged.intersection(map(_number, rows)))
-            return msgspec.structs.replace(self._began, known=tuple(numbers)) if numbers else None
-        texts = self._find_same(rows, held) if self._file.backfill.is_numbered_apart else _find_texts(rows, held)
-        return msgspec.structs.replace(self._began, known_ids=tuple(texts)) if texts else None
+            return [_number(row) in merged for row in rows]
+        if self._file.backfill.is_numbered_apart:
+            return self._mark_same(rows, held)
+        known: Collection[str | None] = {row.id for row in held}
+        return [row[5] in known for row in rows]
 
     def _decode(self, block: bytes) -> list[TradeRow]:
         """Return the rows of a block; none when it does not decode, which decoding the tape will tell."""
@@ -91,20 +102,19 @@ class Overlap:
         times = [row[1] or 0 for row in rows]
         return [_Held(**row) for row in self._ask(_ROWS, min(times) - SLACK_US, max(times) + SLACK_US)]
 
-    def _find_same(self, rows: Sequence[TradeRow], held: Sequence[_Held]) -> list[str]:
-        """Return the ids of lines that say what rows of the lake say, each of which stands for one line only."""
+    def _mark_same(self, rows: Sequence[TradeRow], held: Sequence[_Held]) -> list[bool]:
+        """Tell which lines say what rows of the lake say, each of which stands for one line only."""
         left = Counter((row.us // 1000, row.side, row.price, row.size) for row in held)
         left.subtract({content: count for content, count in self._used.items() if content in left})
         first = min(row[1] or 0 for row in rows) // 1000
         self._used = Counter({content: count for content, count in self._used.items() if content[0] >= first})
-        found = []
+        marks = []
         for row in rows:
             content = ((row[1] or 0) // 1000, row[6], row[7], _size(row))
-            if left[content] > 0:
-                left[content] -= 1
-                self._used[content] += 1
-                found.append(str(row[5]))
-        return found
+            marks.append(left[content] > 0)
+            left[content] -= marks[-1]
+            self._used[content] += marks[-1]
+        return marks
 
     def _ask(self, query: str, from_us: int, to_us: int) -> list[dict[str, Any]]:
         named = {"venue": self._subject.venue, "symbol": self._subject.symbol, "from_us": from_us, "to_us": to_us}
@@ -121,9 +131,10 @@ def _size(row: TradeRow) -> float:
     return (row[8] if row[9] is None else row[9]) or 0.0
 
 
-def _find_texts(rows: Sequence[TradeRow], held: Sequence[_Held]) -> list[str]:
-    known: Collection[str | None] = {row.id for row in held}
-    return [str(row[5]) for row in rows if row[5] in known]
+def _list_ranges(marks: Sequence[bool]) -> Ranges:
+    """Return the places that are marked as ranges, both ends included."""
+    edges = [i for i, (one, two) in enumerate(pairwise([False, *marks, False])) if one != two]
+    return tuple((begin, end - 1) for begin, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _find_merged(rows: Sequence[TradeRow], held: Sequence[_Held]) -> set[int]:
