@@ -125,7 +125,7 @@ class Backfills:
         if past.began.identity == "text":
             taken = [
                 not is_there and row[5] not in known and self._is_new_text(past, state, row)
-                for row, is_there in zip(page, _mark_known(past.began, len(page)), strict=True)
+                for row, is_there in zip(page, past.began.mark_known(len(page)), strict=True)
             ]
         else:
             taken = _choose_numbered(past, page, state, known)
@@ -294,7 +294,7 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState, k
     _cut_merged(past, page, numbers)
     _cut_known(past, page, numbers)
     known, seen, taken = set(began.known), set[int](), []
-    for row, number, is_there in zip(page, numbers, _mark_known(began, len(page)), strict=True):
+    for row, number, is_there in zip(page, numbers, began.mark_known(len(page)), strict=True):
         is_wanted = number is not None and number not in known and number not in seen and _is_wanted(past, row, number)
         is_wanted = is_wanted and not is_there and not (known_ids and row[_TEXT] in known_ids)
         taken.append(is_wanted)
@@ -306,14 +306,6 @@ def _choose_numbered(past: Past, page: Sequence[PlainRow], state: StreamState, k
     for low, high in spans:
         past.left = [[part for piece in left for part in _subtract(piece, low, high)] for left in past.left]
     return taken
-
-
-def _mark_known(began: Began, count: int) -> list[bool]:
-    """Tell of each row of an answer whether it is there already, by its place."""
-    marks = [False] * count
-    for first, last in began.known_rows:
-        marks[first : last + 1] = [True] * (min(last + 1, count) - first)
-    return marks
 
 
 def _is_wanted(past: Past, row: PlainRow, number: int) -> bool:

@@ -98,6 +98,13 @@ class Began(msgspec.Struct, frozen=True, kw_only=True):
     is_alone: bool = False
     """Nobody else writes on the tape meanwhile: all rows until its end are its own."""
 
+    def mark_known(self, count: int) -> list[bool]:
+        """Tell of each row of an answer whether it is there already, by its place."""
+        marks = [False] * count
+        for first, last in self.known_rows:
+            marks[first : last + 1] = [True] * (min(last + 1, count) - first)
+        return marks
+
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """A backfill is over."""
