@@ -42,3 +42,18 @@ def test_an_error_nobody_foresaw_says_where() -> None:
     code, said, complained = run("1 / 0")
     assert (code, complained) == (3, "")
     assert "internal error: ZeroDivisionError" in said
+
+
+def test_no_process_of_ours_loads_pandas_for_arrow() -> None:
+    code = """
+import sys
+from truetape.flow.child import leave_out_pandas
+leave_out_pandas()
+import pyarrow as pa
+assert pa.array([1, 2]).to_numpy().tolist() == [1, 2]
+assert "pandas" not in sys.modules, "loaded"
+frame = pa.table({"a": [1]}).to_pandas()  # who asks for it gets it
+assert frame["a"].tolist() == [1]
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

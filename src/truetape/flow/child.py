@@ -5,10 +5,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
+import pyarrow as pa
 
 from truetape.config import Settings, load_clock
 from truetape.errors import TruetapeError
@@ -21,11 +23,37 @@ def say(message: msgspec.Struct) -> None:
     sys.stdout.buffer.flush()
 
 
+class _Without(MetaPathFinder):
+    """Hides a package."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Refuse the package."""
+        if fullname.partition(".")[0] == self._name:
+            raise ModuleNotFoundError(f"{fullname} is left out")
+
+
+def leave_out_pandas() -> None:
+    """Let Arrow find no pandas: it would load it, where it is installed, only to ask whether values are of it.
+
+    Measured: 0.2 s and 50 MB of each process. Arrow asks once, with its first array.
+    """
+    hidden = _Without("pandas")
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hidden)
+
+
 def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
     """Read the settings, do the work, say how it ended; exit code 2 for errors of ours, 3 for others."""
     for number in (signal.SIGINT, signal.SIGTERM):  # terminals and service managers signal the whole group
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it is over
     try:
+        leave_out_pandas()
         load_clock()
         counts = work(_read_begin())
     except Exception as error:  # noqa: BLE001 - the last supervisor of this process: one line, then the end
