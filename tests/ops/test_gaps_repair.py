@@ -6,6 +6,7 @@ import os
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import time
 
 import pytest
 from killed import kill_job, list_pages
@@ -23,6 +24,7 @@ from truetape.flow.spool import hand_over, name_spool, take_orders
 from truetape.lake import Lake
 from truetape.ops import load_job, run_job
 from truetape.quality.ledger import Gap, list_gaps
+from truetape.sim.market import Market
 from truetape.sim.server import SimServer, Synthetic
 from truetape.tape import open_writer
 
@@ -142,30 +144,58 @@ async def record_trades(settings: Settings) -> None:
         await Recording(settings, look, lambda cycle: None).run(stop)
 
 
+async def lose_trades(settings: Settings, server: SimServer) -> Market:
+    """Record, and do not record while some hundred trades happen."""
+    await record_trades(settings)
+    market = server.market("okx", "public", "BTC-USDT-SWAP")
+    last = market.trades()[-1].id
+    while market.trades()[-1].id < last + 450:  # noqa: ASYNC110 - the market goes on
+        await asyncio.sleep(0.05)
+    return market
+
+
+def check_repaired(settings: Settings, market: Market) -> None:
+    """Hold what came against what happened: all of it, once, asked for about once."""
+    query = "select min(id) as first, max(id) as last, count(*) as n, count(distinct id) as ids from (select trade_id::bigint as id from trade)"
+    (row,) = Lake(settings.sinks[0].removeprefix("lake:")).sql(query).arrow().to_pylist()
+    gaps = list_own(settings)
+    assert {gap.state for gap in gaps if gap.to_at is not None} == {"repaired"}, gaps
+    assert row["n"] == row["ids"]
+    pages = [url for url in list_pages(Path(settings.tape)) if "history-trades" in url]
+    made = sum(row["first"] <= one.id <= row["last"] for one in market.trades())
+    assert 4 < len(pages) <= made // 100 + 6, (made, pages)
+    assert verify(settings.tape, settings.sinks[0]).problems == []
+
+
 async def test_a_killed_job_goes_on_where_it_was(tmp_path: Path) -> None:
     """Nobody recorded for a while: some hundred trades are asked for by the hundred, newest first."""
     async with SimServer(venues=["okx"], feed=Synthetic(seed=3, rate=300)) as server:
         config = tmp_path / "truetape.yaml"
         config.write_text(OKX.format(folder=tmp_path, url=server.url))
         settings = parse_settings(config.read_text(), "test", {})
-        await record_trades(settings)
-        market = server.market("okx", "public", "BTC-USDT-SWAP")
-        last = market.trades()[-1].id
-        while market.trades()[-1].id < last + 450:  # noqa: ASYNC110 - the market goes on
-            await asyncio.sleep(0.05)
+        market = await lose_trades(settings, server)
         await record_trades(settings)
         await kill_job(config, "gaps_repair", server, "after 3 okx slow 60s for 1 request of */history-trades*")
         assert {gap.state for gap in list_own(settings)} >= {"closed"}
-        done = await run_process(config, "gaps_repair")
-        assert "unrecoverable 0" in done
-        told = "select min(id) as first, max(id) as last, count(*) as n, count(distinct id) as ids"
-        query = f"{told} from (select trade_id::bigint as id from trade)"
-        (row,) = Lake(tmp_path / "lake").sql(query).arrow().to_pylist()
-        made = [one.id for one in market.trades()]
-    gaps = list_own(settings)
-    assert {gap.state for gap in gaps if gap.to_at is not None} == {"repaired"}, gaps
-    assert row["n"] == row["ids"]
-    pages = [url for url in list_pages(tmp_path / "tape") if "history-trades" in url]
-    lost = sum(row["first"] <= one <= row["last"] for one in made) // 100
-    assert 4 < len(pages) <= lost + 6, (lost, pages)
-    assert verify(settings.tape, settings.sinks[0]).problems == []
+        assert "unrecoverable 0" in await run_process(config, "gaps_repair")
+        check_repaired(settings, market)
+
+
+async def test_a_job_that_is_killed_while_the_recorder_works_hands_nothing_over_twice(tmp_path: Path) -> None:
+    async with SimServer(venues=["okx"], feed=Synthetic(seed=3, rate=300)) as server:
+        config = tmp_path / "truetape.yaml"
+        config.write_text(OKX.format(folder=tmp_path, url=server.url) + "deliver: {commit_seconds: 0.5}\n")
+        settings = parse_settings(config.read_text(), "test", {})
+        market = await lose_trades(settings, server)
+        stop = asyncio.Event()
+        recording = asyncio.create_task(Recording(settings, lambda status: None, lambda cycle: None).run(stop))
+        while len(list_own(settings)) < 2 or any(gap.to_at is None for gap in list_own(settings)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        now_s = time()  # what ended just now is left alone
+        later = {"TRUETAPE_CLOCK": f"{now_s + 600:.3f}@1@{now_s:.3f}"}
+        await kill_job(config, "gaps_repair", server, "after 2 okx slow 5s for 1 request of */history-trades*", **later)
+        assert "asked 0, waiting 1" in await run_process(config, "gaps_repair", **later)
+        await wait_for(settings, "repaired")
+        stop.set()
+        await recording
+        check_repaired(settings, market)

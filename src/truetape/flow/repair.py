@@ -137,12 +137,18 @@ def sum_up(settings: Settings, gaps: Sequence[Gap], wanted: Collection[str], res
 
 
 def repair_beside(
-    settings: Settings, *, pending: Collection[str] = (), now: datetime, on_result: OnResult = lambda result: None
+    settings: Settings,
+    *,
+    pending: Collection[str] = (),
+    now: datetime,
+    on_result: OnResult = lambda result: None,
+    on_hand: Callable[[tuple[str, ...]], None] = lambda gaps: None,
 ) -> Repair | Handed:
     """Repair gaps, whether or not a recorder holds the tape: one that does is handed the work.
 
     What is handed over shows in the ledger when it is delivered. `pending` are the gaps that were handed over before; a
-    stream that has one of them still is left for later, as the lake does not show yet what came.
+    stream that has one of them still is left for later, as the lake does not show yet what came. `on_hand` hears of the
+    gaps before they are handed over: who dies then has told already.
 
     Raises Busy when a recorder holds the tape and does not take the work.
     """
@@ -154,6 +160,7 @@ def repair_beside(
     busy = {_name_stream(gap) for gap in gaps if gap.gap_id in pending}
     free = [gap for gap in gaps if _name_stream(gap) not in busy]
     orders = {name: own for name, own in _plan_repairs(lake, free).items() if own}
+    on_hand(tuple(dict.fromkeys(lost.gap_id for own in orders.values() for one in own for lost in one.began.gaps)))
     outcomes = clock.run(hand_over(settings, orders)) if orders else []
     failed = tuple(dict.fromkeys(gap for one in outcomes if one.ended.status == "failed" for gap in one.gaps))
     asked = tuple(dict.fromkeys(gap for one in outcomes for gap in one.gaps if gap not in failed))

@@ -58,11 +58,14 @@ def name_spool(tape: str) -> Path:
 async def hand_over(
     settings: Settings, orders: Mapping[str, Sequence[Order]], wait_s: float = TAKE_WAIT_S
 ) -> list[Outcome]:
-    """Give orders, by venue, to the recorder that holds the tape; return what became of them.
+    """Give orders, by venue, to the recorder that holds the tape; return what became of them. One at a time may do so.
 
     Raises Busy when no recorder takes them within `wait_s`, or it ends before it has done them.
     """
-    slip = _Slip(name_spool(settings.tape), f"{clock.wall_ns()}")
+    folder = name_spool(settings.tape)
+    for left in folder.glob(f"*{_DONE}"):  # whoever waited for it is dead
+        left.unlink(missing_ok=True)
+    slip = _Slip(folder, f"{clock.wall_ns()}")
     slip.write([
         _Piece(name, order.completed, order.feed, order.reason, order.backfill.channel if order.backfill else "")
         for name, own in orders.items()

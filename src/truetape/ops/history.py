@@ -77,11 +77,15 @@ class History:
 
     def list_runs(self, job: str | None = None, limit: int = 50) -> list[Run]:
         """List the newest runs first."""
-        rows = self._connection.execute(
-            "select job, state, due_us, started_us, ended_us, attempts, report, error from runs"
-            " where ?1 is null or job = ?1 order by started_us desc, id desc limit ?2",
-            (job, limit),
-        )
+        return self._read_runs("where ?1 is null or job = ?1 order by started_us desc, id desc limit ?2", (job, limit))
+
+    def read_run(self, run: int) -> Run:
+        """Return what is written down of a run."""
+        return self._read_runs("where id = ?", (run,))[0]
+
+    def _read_runs(self, which: str, values: tuple[object, ...]) -> list[Run]:
+        columns = "job, state, due_us, started_us, ended_us, attempts, report, error"
+        rows = self._connection.execute(f"select {columns} from runs {which}", values)  # noqa: S608 - our own words
         return [
             Run(name, state, _from_us(due), _at(started), _from_us(ended), attempts, report, error)
             for name, state, due, started, ended, attempts, report, error in rows

@@ -79,7 +79,7 @@ def run_job(
             else:
                 history.end(number, "done", attempt, msgspec.json.encode(report).decode())
                 break
-        return history.list_runs(job.name, 1)[0]
+        return history.read_run(number)
 
 
 def _try(job: Job, settings: Settings, history: History, tell: tuple[Say, Show | None]) -> dict[str, int | str]:

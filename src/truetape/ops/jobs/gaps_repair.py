@@ -24,12 +24,20 @@ def _run(context: Context) -> dict[str, int | str]:
         return {"repaired": 0, "unrecoverable": 0}
     now_s = clock.wall_ns() // 10**9
     pending = _read_pending(context.history, now_s)
-    done = repair_beside(context.settings, pending=[*pending], now=datetime.fromtimestamp(now_s, UTC))
+
+    def remember(gaps: tuple[str, ...]) -> None:
+        context.history.mark(NAME, PENDING, _write_pending(pending | dict.fromkeys(gaps, now_s)))
+
+    asked: tuple[str, ...] = ()
+    try:
+        done = repair_beside(
+            context.settings, pending=[*pending], now=datetime.fromtimestamp(now_s, UTC), on_hand=remember
+        )
+        asked = done.asked if isinstance(done, Handed) else ()
+    finally:  # a run that is killed leaves it to the recorder, as its work goes on
+        remember(asked)
     for trouble in done.troubles:
         context.say(trouble)
-    if isinstance(done, Handed):
-        told = dict.fromkeys(done.asked, now_s)
-        context.history.mark(NAME, PENDING, _write_pending(pending | told))
     if done.failed:
         failed = len(done.failed) if isinstance(done, Handed) else done.failed
         raise VenueUnreachable(f"{failed} gaps were not answered: {done.troubles[0]}")
