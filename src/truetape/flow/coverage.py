@@ -38,7 +38,7 @@ _NUMBERS = {"candle": "open_at", "funding": "funding_at"}
 """Times that rows of a kind are about; others: when they happened."""
 
 
-class _Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True):
     """One backfill of a stream, as the tape tells of it."""
 
     first: int
@@ -49,17 +49,17 @@ class _Work(msgspec.Struct, frozen=True):
     ended_us: int
 
 
-def find_told(lake: Lake, subject: "Subject", kind: str, span: Span) -> list[Span]:
+def find_told(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[Span]:
     """Return what runs that broke off had been told: pages follow each other, so all between is there."""
-    works = [work for work in _list_works(lake, subject, kind) if not work.is_answered and work.began.is_alone]
+    works = [work for work in works if not work.is_answered and work.began.is_alone]
     if not works:
         return []
     return [(row["first"], row["last"]) for row in _ask(lake, subject, kind, works, span) if row["work"] is not None]
 
 
-def find_covered(lake: Lake, subject: "Subject", kind: str, span: Span) -> list[Span]:
+def find_covered(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[Span]:
     """Return what was told of a time, by answers as by the stream itself outside of its gaps."""
-    works = [one for one in _list_works(lake, subject, kind) if one.is_answered or one.began.is_alone]
+    works = [one for one in works if one.is_answered or one.began.is_alone]
     rows = _ask(lake, subject, kind, works, span) if kind in lake.versions() else []
     gaps = [
         (_to_us(gap.from_at), span[1] if gap.to_at is None else _to_us(gap.to_at))
@@ -89,7 +89,7 @@ def subtract(span: Span, covered: Iterable[Span]) -> list[Span]:
     return [*left, (begin, end)] if begin < end else left
 
 
-def _list_works(lake: Lake, subject: "Subject", kind: str) -> list[_Work]:
+def list_works(lake: Lake, subject: "Subject", kind: str) -> list[Work]:
     """List the backfills of a stream that are over, files not counted."""
     if "connection" not in lake.versions() or kind not in lake.versions():
         return []
@@ -106,11 +106,11 @@ def _list_works(lake: Lake, subject: "Subject", kind: str) -> list[_Work]:
         told = (began.market, began.channel, began.venue_symbol, began.interval)
         if told == wanted and (began.part, began.product, began.file, began.venue) == (part, "", "", ""):
             is_answered = msgspec.json.decode(row["detail"], type=Ended).status == "answered"
-            works.append(_Work(first, row["at"], began, is_answered, row["us"]))
+            works.append(Work(first, row["at"], began, is_answered, row["us"]))
     return works
 
 
-def _ask(lake: Lake, subject: "Subject", kind: str, works: Sequence[_Work], span: Span) -> list[dict[str, Any]]:
+def _ask(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[dict[str, Any]]:
     """Return from when to when there are rows of a span: of each work, and of what was heard without long silence."""
     number, interval = f"epoch_us({_NUMBERS.get(kind, 'exchange_at')})", '"interval"' if kind == "candle" else "''"
     query = _ROWS.format(number=number, kind=kind, interval=interval)

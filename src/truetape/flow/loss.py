@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost, Range
-from truetape.flow.coverage import find_covered, find_told, subtract
+from truetape.flow.coverage import Work, find_covered, find_told, list_works, subtract
 from truetape.flow.hole import bound_range, find_ranges, fit_hole, is_too_wide, read_evidence, touch
 from truetape.lake import Lake
 from truetape.venues._contract import Backfill
@@ -129,6 +130,11 @@ class Past:
             return [self._plan_text(gap) for gap in gaps]
         return self._plan_numbers(gaps)
 
+    @cached_property
+    def _works(self) -> list[Work]:
+        """What was asked of the stream's past before."""
+        return list_works(self._lake, self._subject, self._kind)
+
     @property
     def _is_told_by_time(self) -> bool:
         """Whether nothing but the time of trades tells which of them are missing where the ledger knows of no gap."""
@@ -140,7 +146,7 @@ class Past:
         if not self._is_told_by_time:
             return [span]
         whole = span.from_us, span.to_us
-        covered = find_covered(self._lake, self._subject, self._kind, whole)
+        covered = find_covered(self._lake, self._subject, self._kind, self._works, whole)
         return [Lost("", begin_us, end_us, "") for begin_us, end_us in subtract(whole, covered)]
 
     def plan_piece(self, piece: Lost) -> list[Began]:
@@ -305,7 +311,7 @@ class Past:
             low, high, lead = gap.from_us, gap.to_us, DAY_US
             query = _CHARGES if self._kind == "funding" else _INTEREST
             known = [row["number"] for row in self._ask(query, low=low, high=high)]
-        told = find_told(self._lake, self._subject, self._kind, (low, high))
+        told = find_told(self._lake, self._subject, self._kind, self._works, (low, high))
         ranges = tuple(
             Range(begin, end, from_us=begin - lead if begin == low else begin, to_us=end)
             for begin, end in subtract((low, high), told) or [(high, high)]
