@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from truetape.flow import verify
 from truetape.flow.coverage import Span, subtract
 from truetape.flow.loss import Subject
 from truetape.flow.repair import backfill
-from truetape.lake import Lake
+from truetape.lake import Lake, drop_days
 from truetape.sim.server import SimServer, Synthetic
 from truetape.tape import FrameKind, open_reader
 
@@ -96,6 +96,9 @@ async def test_no_time_is_left_out_beside_what_is_there(
         assert await fetch(begin, third) > 0
         assert await fetch(begin, third) == 0
         assert abs(count_made(begin, third) - len(ask(tmp_path, "from trade"))) < 4
+        drop_days(tmp_path / "lake", "trade", date(2100, 1, 1))
+        again = await fetch(begin, third)  # what retention took out was told, and is not there
+        assert again == len(ask(tmp_path, "from trade")) and abs(count_made(begin, third) - again) < 4
     assert ask(tmp_path, "select trade_id from trade group by all having count(*) > 1") == []
     assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
 

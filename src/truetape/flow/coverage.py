@@ -59,8 +59,14 @@ def find_told(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], 
 
 def find_covered(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[Span]:
     """Return what was told of a time, by answers as by the stream itself outside of its gaps."""
-    works = [one for one in works if one.is_answered or one.began.is_alone]
-    rows = _ask(lake, subject, kind, works, span) if kind in lake.versions() else []
+    if kind not in lake.versions():
+        return []
+    (first,) = lake.sql(f"select epoch_us(min(received_at)) as us from {kind}").arrow()["us"].to_pylist()  # noqa: S608
+    if first is None:
+        return []
+    # What earlier works had brought, if anything, retention has taken out since.
+    works = [one for one in works if (one.is_answered or one.began.is_alone) and one.ended_us >= first]
+    rows = _ask(lake, subject, kind, works, span)
     gaps = [
         (_to_us(gap.from_at), span[1] if gap.to_at is None else _to_us(gap.to_at))
         for gap in list_gaps(lake)
