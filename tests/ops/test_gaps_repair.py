@@ -12,6 +12,7 @@ import pytest
 from killed import kill_job, list_pages
 from killed import run_job as run_process
 
+from truetape import clock
 from truetape.collect.backfill import Order
 from truetape.collect.recorder import Recorder
 from truetape.config import Settings, parse_settings
@@ -133,11 +134,12 @@ venues:
 
 
 async def record_trades(settings: Settings) -> None:
-    """Record until some trades are decoded."""
-    stop = asyncio.Event()
+    """Record until some trades are decoded that come now, and after what was lost before."""
+    stop, began_ns = asyncio.Event(), clock.wall_ns()
 
     def look(status: LiveStatus) -> None:
-        if status.view is not None and any(one.rows > 20 and not one.gap for one in status.view.streams):
+        streams = status.view.streams if status.view else []
+        if any(one.rows > 20 and one.seen_ns > began_ns and not one.gap for one in streams):
             stop.set()
 
     async with asyncio.timeout(120):
