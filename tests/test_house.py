@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,14 @@ def test_members_of_a_registry_never_import_each_other() -> None:
             for path in paths:
                 for name in names - {member.stem}:
                     assert not re.search(rf"truetape\.{folder}\.{name}\b", path.read_text()), f"{path} imports {name}"
+
+
+def test_imports_never_run_in_a_circle() -> None:
+    graph = grimp.build_graph("truetape", cache_dir=None)  # with those that only types need
+    left = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while done := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in done}
+    assert not left, f"a circle is among, or below, {sorted(left)}"
 
 
 def test_no_registry_address_and_no_machine_path_is_committed() -> None:

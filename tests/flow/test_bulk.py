@@ -17,8 +17,9 @@ from truetape.events.backfill import Lost
 from truetape.flow import deliver, import_files, record, verify
 from truetape.flow.bulk import fetch_bulk, import_bulk
 from truetape.flow.history import hold_tape, settle_lake
-from truetape.flow.loss import Past, Subject
+from truetape.flow.loss import Past
 from truetape.flow.repair import repair_gaps
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.sim.server import SimServer, Synthetic

@@ -15,7 +15,6 @@ from truetape.collect.retry import GiveUp
 from truetape.config import Settings, parse_settings
 from truetape.flow import verify
 from truetape.flow.coverage import Span, subtract
-from truetape.flow.loss import Subject
 from truetape.flow.repair import backfill
 from truetape.lake import Lake, drop_days
 from truetape.sim.server import SimServer, Synthetic

@@ -19,8 +19,9 @@ from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
 from truetape.flow import deliver, import_files, verify
 from truetape.flow.bulk import fetch_bulk, import_bulk
-from truetape.flow.loss import Past, Subject
+from truetape.flow.loss import Past
 from truetape.flow.overlap import Overlap
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.sim.server import SimServer, Synthetic

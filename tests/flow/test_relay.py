@@ -15,8 +15,8 @@ from truetape.config import Settings, name_key, parse_settings
 from truetape.errors import ConfigError, VenueUnreachable
 from truetape.flow import LiveStatus, deliver, verify
 from truetape.flow.live import Recording
-from truetape.flow.loss import Subject
 from truetape.flow.relay import backfill_from_relay, find_stretches
+from truetape.flow.subject import Subject
 from truetape.lake import Lake, lake_hash
 from truetape.sim.server import SimServer, Synthetic
 from truetape.sim.venues._tardis_rows import TICK_US

@@ -16,9 +16,9 @@ from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
 from truetape.config import Settings, name_key, parse_settings
 from truetape.flow import deliver, verify
-from truetape.flow.loss import Subject
 from truetape.flow.relay import backfill_from_relay, repair_from_relay
 from truetape.flow.repair import Repair, repair_gaps
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.sim.market import Trade

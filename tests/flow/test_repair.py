@@ -20,8 +20,8 @@ from truetape.config import Settings, parse_settings
 from truetape.errors import ConfigError, TapeLocked, TruetapeError
 from truetape.flow import deliver, verify
 from truetape.flow.live import LiveStatus, Recording
-from truetape.flow.loss import Subject
 from truetape.flow.repair import Scope, backfill, repair_gaps
+from truetape.flow.subject import Subject
 from truetape.lake import Lake, lake_hash
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.sim.market import Market

@@ -11,7 +11,8 @@ import pytest
 from truetape import clock
 from truetape.config import rewrite_url
 from truetape.events.rows import Rows, Scribe
-from truetape.sim.protocol import FakeVenue, NoDesk, Reply
+from truetape.sim.fake import FakeVenue, NoDesk
+from truetape.sim.protocol import Reply
 from truetape.sim.server import SimServer
 from truetape.sim.venues import _polybolt
 from truetape.venues import load_venue

@@ -15,8 +15,9 @@ from truetape import clock
 from truetape.config import rewrite_url
 from truetape.events.rows import Response, Rows, Scribe
 from truetape.sim.crowd import find_block, find_block_time
+from truetape.sim.fake import FakeVenue, NoDesk
 from truetape.sim.prediction import Market
-from truetape.sim.protocol import FakeVenue, NoDesk, Query, Reply
+from truetape.sim.protocol import Query, Reply
 from truetape.sim.server import SimServer
 from truetape.sim.venues import _data_api, _goldsky
 from truetape.sim.world import World

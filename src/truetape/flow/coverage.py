@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from truetape.events.backfill import Began, Ended
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
-
-if TYPE_CHECKING:
-    from truetape.flow.loss import Subject
 
 Span = tuple[int, int]
 """Microseconds, or other numbers; both ends included."""
@@ -49,7 +47,7 @@ class Work(msgspec.Struct, frozen=True):
     ended_us: int
 
 
-def find_told(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[Span]:
+def find_told(lake: Lake, subject: Subject, kind: str, works: Sequence[Work], span: Span) -> list[Span]:
     """Return what runs that broke off had been told: pages follow each other, so all between is there."""
     works = [work for work in works if not work.is_answered and work.began.is_alone]
     if not works:
@@ -57,7 +55,7 @@ def find_told(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], 
     return [(row["first"], row["last"]) for row in _ask(lake, subject, kind, works, span) if row["work"] is not None]
 
 
-def find_covered(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[Span]:
+def find_covered(lake: Lake, subject: Subject, kind: str, works: Sequence[Work], span: Span) -> list[Span]:
     """Return what was told of a time, by answers as by the stream itself outside of its gaps."""
     if kind not in lake.versions():
         return []
@@ -95,7 +93,7 @@ def subtract(span: Span, covered: Iterable[Span]) -> list[Span]:
     return [*left, (begin, end)] if begin < end else left
 
 
-def list_works(lake: Lake, subject: "Subject", kind: str) -> list[Work]:
+def list_works(lake: Lake, subject: Subject, kind: str) -> list[Work]:
     """List the backfills of a stream that are over, files not counted."""
     if "connection" not in lake.versions() or kind not in lake.versions():
         return []
@@ -116,7 +114,7 @@ def list_works(lake: Lake, subject: "Subject", kind: str) -> list[Work]:
     return works
 
 
-def _ask(lake: Lake, subject: "Subject", kind: str, works: Sequence[Work], span: Span) -> list[dict[str, Any]]:
+def _ask(lake: Lake, subject: Subject, kind: str, works: Sequence[Work], span: Span) -> list[dict[str, Any]]:
     """Return from when to when there are rows of a span: of each work, and of what was heard without long silence."""
     number, interval = f"epoch_us({_NUMBERS.get(kind, 'exchange_at')})", '"interval"' if kind == "candle" else "''"
     query = _ROWS.format(number=number, kind=kind, interval=interval)

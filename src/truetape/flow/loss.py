@@ -11,6 +11,7 @@ from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost, Range
 from truetape.flow.coverage import Work, find_covered, find_told, list_works, subtract
 from truetape.flow.hole import bound_range, find_ranges, fit_hole, is_too_wide, read_evidence, touch
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.venues._contract import Backfill
 
@@ -92,17 +93,6 @@ _BARS = """
 _CHARGES = """
     select distinct epoch_us(funding_at) as number from funding
     where venue = $venue and symbol = $symbol and is_settled and epoch_us(funding_at) between $low and $high"""
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """A stream whose past is wanted."""
-
-    venue: str
-    market: str
-    symbol: str
-    venue_symbol: str
-    channel: str
-    interval: str = ""
 
 
 class Past:

@@ -7,8 +7,8 @@ from collections import deque
 from aiohttp import WSMessage, WSMsgType, web
 
 from truetape import clock
+from truetape.sim.fake import Line
 from truetape.sim.hub import Hub, Session, encode_wire
-from truetape.sim.protocol import Line
 from truetape.sim.world import World
 
 POLL_S = 0.02

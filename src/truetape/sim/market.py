@@ -1,17 +1,20 @@
 """A seeded synthetic market: trades hit a book, and everything a venue tells follows from that.
 
-The n-th step of a market depends on (seed, symbol, n) alone, unless it follows an oracle; time says how many there are.
+The n-th step depends on the seed, the symbol and when the market began; time says how many steps there are. Once a
+second the book goes to where the instrument's course is, so that all venues pay about the same for a coin.
 Prices and sizes are integers in the units of the instrument's Spec, so nothing is ever rounded.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import takewhile
 from random import Random
 from typing import NamedTuple
 from zlib import crc32
 
+from truetape.sim.course import Course
+from truetape.sim.oracle import Oracle
 from truetape.sim.spec import Spec
 
 LEVELS_MAX = 300
@@ -71,20 +74,16 @@ class Candle(NamedTuple):
 class Market:
     """One instrument's book, trades, candles, funding and open interest."""
 
-    def __init__(
-        self, spec: Spec, seed: int, rate: float, start_us: int, trades_max: int = TRADES_MAX,
-        guide: Callable[[int], int] | None = None,
-    ) -> None:  # fmt: skip
-        """`guide`: second since 1970 → price in the spec's units that the market is at then."""
+    def __init__(self, spec: Spec, oracle: Oracle, rate: float, start_us: int, trades_max: int = TRADES_MAX) -> None:
         self.spec = spec
-        self._guide = guide
+        self.course = Course(oracle, spec)
         self.rate = rate
         self.start_us = start_us
         self.index = 0
         """Steps done."""
         self.trades_max = trades_max
         self.trades_dropped = 0
-        mix = crc32(f"{seed}/{spec.key}".encode())
+        mix = crc32(f"{oracle.seed}/{spec.key}".encode())
         self._random = Random(mix)  # noqa: S311 - a repeatable market, not a secret
         self._slow = Random(mix + 1)  # noqa: S311 - what moves once a second has its own dice
         self.first_trade_id = 5_000_000_000 + mix % 1_000_000_000
@@ -101,12 +100,8 @@ class Market:
         self._second = start_us // 1_000_000
         self._interval_us = 1_000_000 / rate
         self._build_book()
-        middle = self.bid + self.ask
-        self.mark, self.index_price = middle * 50, middle * 50
-        """Hundredths of a price unit."""
         self.open_interest = self._unit * (20_000 + mix % 10_000)
-        self.funding_ppb = mix % 200_000 - 50_000
-        """Funding rate in 1e-9 per interval."""
+        self._mark_second()
         self.low = self.high = self.open = self.last = self.bid
 
     # book
@@ -114,14 +109,13 @@ class Market:
     def _build_book(self) -> None:
         spec, rnd = self.spec, self._random.random
         self._tick = spec.tick
-        there = spec.price * 10**spec.price_digits if self._guide is None else self._guide(self._second)
-        middle = round(there / spec.tick) * spec.tick
+        middle = self._find_middle()
         self._window = max(200, int(middle * 0.002 / spec.tick))
-        notional = 4000.0 / (spec.contract if spec.kind == "inverse" else spec.price * spec.contract)
+        notional = 4000.0 / (spec.contract if spec.kind == "inverse" else self.course.dollars * spec.contract)
         self._unit = max(spec.lot, int(notional * 10**spec.size_digits) // spec.lot * spec.lot)
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
-        self.bid, self.ask = middle, middle + spec.tick
+        self.bid, self.ask = middle - self.course.half_spread, middle + self.course.half_spread
         self.bids[self.bid], self.asks[self.ask] = self._draw_size(), self._draw_size()
         for _ in range(LEVELS_MAX - 60):
             self.bids[self.bid - int(rnd() ** 3 * self._window) * self._tick] = self._draw_size()
@@ -141,8 +135,10 @@ class Market:
         fills: tuple[Trade, ...] = ()
         second = at_us // 1_000_000
         is_second = second != self._second
-        if is_second and self._guide is not None:
-            self._follow(self._guide(second), changes)
+        if is_second:
+            self._second = second
+            self._follow(changes)
+            self._mark_second()
         dice = self._random.random()
         if dice < 0.35:
             fills = self._take(at_us, changes)
@@ -154,9 +150,6 @@ class Market:
         top = (self.bid, self.bids[self.bid], self.ask, self.asks[self.ask])
         is_top = top != self.top
         self.top = top
-        if is_second:
-            self._second = second
-            self._drift(at_us)
         return Step(at_us, fills, changes, is_top, is_second)
 
     def _quote(self, changes: list[tuple[int, int, int]]) -> None:
@@ -199,11 +192,15 @@ class Market:
             changes.append((int(is_ask), price, 0))
         self._restock(book, not is_ask, changes)
 
-    def _follow(self, price: int, changes: list[tuple[int, int, int]]) -> None:
-        """Go to a price: cancel what is in the way, and place the best levels a tick beside it, and some behind."""
+    def _find_middle(self) -> int:
+        """Return the price that this second's book is around."""
         tick = self._tick
-        middle = round(price / tick) * tick
-        bid, ask = self.bid, self.ask = middle - tick, middle + tick
+        return max(self.course.half_spread + tick, round(self.course.find_price(self._second) / tick) * tick)
+
+    def _follow(self, changes: list[tuple[int, int, int]]) -> None:
+        """Go to this second's price: cancel what is in the way, place the best levels beside it, and some behind."""
+        tick, middle = self._tick, self._find_middle()
+        bid, ask = self.bid, self.ask = middle - self.course.half_spread, middle + self.course.half_spread
         for side, book in enumerate((self.bids, self.asks)):
             for level in [level for level in book if (level < ask if side else level > bid)]:
                 del book[level]
@@ -279,14 +276,12 @@ class Market:
         is_new = self.day is None or self.day.start_us != midnight
         self.day = fill._replace(start_us=midnight) if self.day is None or is_new else _join(self.day, fill)
 
-    def _drift(self, at_us: int) -> None:
-        """Move what moves once a second: index, mark, open interest, funding rate."""
-        dice = self._slow
-        middle = (self.bid + self.ask) * 50
-        self.index_price = middle + dice.randint(-40, 40) * self._tick
-        self.mark = (middle + self.index_price) // 2
-        self.open_interest += dice.randint(-50, 50) * self.spec.lot
-        self.funding_ppb = max(-750_000, min(750_000, self.funding_ppb + dice.randint(-50, 50)))
+    def _mark_second(self) -> None:
+        """Tell what is told once a second: index and mark in hundredths of a price unit, open interest, funding."""
+        course, second = self.course, self._second
+        self.index_price, self.mark = course.find_index(second), course.find_mark(second)
+        self.funding_ppb = course.find_basis(second)
+        self.open_interest += self._slow.randint(-50, 50) * self.spec.lot
 
     # what others read
 
@@ -305,6 +300,10 @@ class Market:
     def next_funding_us(self) -> int:
         """When funding is charged next."""
         return (self.now_us // FUNDING_US + 1) * FUNDING_US
+
+    def find_rate(self, settlement: int) -> int:
+        """Return the funding rate of the so manieth settlement since 1970, in 1e-9."""
+        return self.course.find_basis(settlement * FUNDING_US // 1_000_000)
 
     @property
     def next_trade_id(self) -> int:

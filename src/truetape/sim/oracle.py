@@ -49,6 +49,20 @@ ASSETS: dict[str, Asset] = {
         Asset("XRP", "xrp", "XRP", 195 * 10**16, 1.1e-4),
     )
 }
+"""What oracles and prediction markets are about."""
+COINS: dict[str, Asset] = ASSETS | {
+    a.name: a
+    for a in (
+        Asset("BNB", "bnb", "BNB", 860 * E18, 8.0e-5),
+        Asset("DOGE", "dogecoin", "Dogecoin", 14 * 10**16, 1.3e-4),
+    )
+}
+"""What exchanges list, too."""
+
+
+def find_coin(name: str) -> Asset:
+    """Return a coin; one that nobody knows costs a dollar."""
+    return COINS.get(name) or Asset(name, name.lower(), name, E18, 1.0e-4)
 
 
 class Oracle:
@@ -81,11 +95,17 @@ class Oracle:
         return price - half, price + half
 
     def exchange_price(self, asset: str, second: int) -> int:
-        """Return what an exchange pays at that second, to a hundredth of a cent: near the oracle, not the same."""
+        """Return what exchanges pay at that second, to a cent or less: near the oracle, not the same."""
         price = self.price(asset, second)
         noise = crc32(f"{self.seed}/{asset}/exchange/{second}".encode()) % 401 - 200
-        step = 10**16 if price > 100 * E18 else 10**14
+        step = 10**16 if price > 100 * E18 else 10**14 if price > E18 else 10**12
         return (price + price * noise // 10_000_000) // step * step
+
+    def trend(self, asset: str, second: float) -> float:
+        """Return about the spot price, in dollars: straight between the ends of blocks, quick over years."""
+        coin, block = find_coin(asset), int(second // BLOCK_S)
+        left, right = self._find_end(coin, block), self._find_end(coin, block + 1)
+        return coin.price / E18 * (1 + (left + (right - left) * (second / BLOCK_S - block)) / PARTS)
 
     def _find_origin(self, asset: str, second: int) -> int:
         """Return the second whose price holds at this one: itself, unless it is a boundary that ties."""
@@ -104,7 +124,7 @@ class Oracle:
     def _walk_block(self, asset: str, block: int) -> tuple[int, ...]:
         """Walk from one block's end to the next, in parts of 10 ** -12 of the asset's price."""
         # hot: whole days are walked when a listing is asked for
-        one = ASSETS[asset]
+        one = find_coin(asset)
         reach = int(one.volatility * PARTS * 3**0.5)
         chance = Random(f"{self.seed}/{asset}/{block}")  # noqa: S311 - a market, not a secret
         steps = unpack(f"<{BLOCK_S}H", chance.getrandbits(16 * BLOCK_S).to_bytes(2 * BLOCK_S, "little"))

@@ -1,7 +1,8 @@
 """REST weights: what a client has used, and when it is told to wait."""
 
 from truetape import clock
-from truetape.sim.protocol import FakeVenue, Reply
+from truetape.sim.fake import FakeVenue
+from truetape.sim.protocol import Reply
 
 
 class Meter:

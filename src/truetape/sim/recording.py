@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import heapq
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import IO, NamedTuple
 
 from truetape import clock
 from truetape.errors import ConfigError
+from truetape.sim.fake import FakeVenue
 from truetape.sim.hub import Hub
-from truetape.sim.protocol import FakeVenue, Query, Reply
+from truetape.sim.protocol import Query, Reply
 from truetape.sim.replica import Replica
 from truetape.sim.world import World
 from truetape.tape.frame import FrameKind
@@ -77,10 +79,15 @@ class Recording:
     # reading
 
     def _read(self, path: Path) -> Iterator[Line]:
-        """Yield a recording's lines."""
-        if path.is_dir():
-            yield from _read_tape(path)
-            return
+        """Yield a recording's lines; ConfigError when it is none."""
+        try:
+            yield from _read_tape(path) if path.is_dir() else self._read_file(path)
+        except (ValueError, LookupError, TypeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ConfigError(
+                f"sim: recording {path}: neither lines of `<time> <frame>`, nor cryptofeed's raw files, nor a tape ({error})"
+            ) from error
+
+    def _read_file(self, path: Path) -> Iterator[Line]:
         with _open(path) as file:
             first = file.readline()
             lines = chain([first], file)

@@ -6,6 +6,7 @@ Every venue is mounted under its real hosts as first part of the path (`/stream.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
@@ -14,11 +15,12 @@ from aiohttp import WSMsgType, web
 
 from truetape.errors import ConfigError
 from truetape.sim.account import describe_truth, list_done
+from truetape.sim.fake import FakeVenue, open_doors
 from truetape.sim.faults import Fault, load_faults
 from truetape.sim.hub import Judge, SimClock
 from truetape.sim.line import Conversation
 from truetape.sim.market import TRADES_MAX, Market
-from truetape.sim.protocol import FakeVenue, Query, Reply, encode_json
+from truetape.sim.protocol import Query, Reply, encode_json
 from truetape.sim.quota import Meter
 from truetape.sim.recording import Recording
 from truetape.sim.spec import Spec
@@ -67,8 +69,9 @@ class SimServer:
         has_limits: bool = True,
     ) -> None:
         synthetic = feed if isinstance(feed, Synthetic) else Synthetic()
-        if not (synthetic.rate > 0 and synthetic.speed > 0 and time_scale > 0):
-            raise ConfigError(f"sim: rate, speed and time scale must be above 0 (got {synthetic}, {time_scale:g})")
+        for name, value in (("rate", synthetic.rate), ("speed", synthetic.speed), ("time_scale", time_scale)):
+            if not 0 < value < math.inf:
+                raise ConfigError(f"sim: {name}: {value:g} is not above 0 and finite")
         self._host, self._port = host, port
         self.time = SimClock(synthetic.speed)
         self.time_scale = time_scale
@@ -79,7 +82,7 @@ class SimServer:
         self._fakes = [load_fake(one) if isinstance(one, str) else one for one in (venues or list_fakes())]
         self._hosts = {host: fake for fake in self._fakes for host in (*fake.hosts, fake.name)}
         for fake in self._fakes:
-            self.world.add_venue(fake)
+            open_doors(self.world, fake)
         if self.recording is not None:
             self.recording.attach(self.world, self._fakes)
         self._meter = Meter(time_scale)

@@ -17,8 +17,6 @@ class Spec(msgspec.Struct, frozen=True):
     base: str
     quote: str
     kind: Kind
-    price: float
-    """Where the market starts."""
     price_digits: int
     size_digits: int
     tick: int = 1
@@ -29,8 +27,6 @@ class Spec(msgspec.Struct, frozen=True):
     """Linear: base per contract; inverse: quote per contract."""
     expiry_ms: int = 0
     """Delivery time; 0: perpetual or spot."""
-    follows: str = ""
-    """Asset whose oracle's path the price follows second by second; empty: it goes its own way."""
 
     @property
     def key(self) -> str:

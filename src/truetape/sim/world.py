@@ -7,13 +7,14 @@ from truetape.sim.crowd import Crowd
 from truetape.sim.faults import Fault
 from truetape.sim.hub import Hub, Judge, SimClock
 from truetape.sim.market import TRADES_MAX, Market
-from truetape.sim.oracle import E18
 from truetape.sim.prediction import Prediction, Quirk
-from truetape.sim.protocol import Desk, FakeVenue, Query, Reply, Stage
+from truetape.sim.protocol import Desk, Query, Reply, Stage
 from truetape.sim.spec import Spec
 
+MakeDesk = Callable[[Market, Hub], Desk]
+
 HISTORY_STEPS = 3000
-"""Steps that a market has behind it when somebody first asks for it, so that history can be fetched."""
+"""Steps that a market has at least behind it when somebody first asks for it, so that history can be fetched."""
 
 
 class World:
@@ -31,7 +32,7 @@ class World:
         self.hubs: dict[tuple[str, str], Hub] = {}
         self.markets: dict[str, Market] = {}
         self._desks: dict[str, Desk] = {}
-        self._venues: dict[str, FakeVenue] = {}
+        self._makers: dict[str, MakeDesk] = {}
         self._specs: dict[tuple[str, str, str], Spec] = {}
         self.files: dict[str, bytes] = {}
         """What venues published as files: path → the file."""
@@ -43,13 +44,9 @@ class World:
         """(venue, feed, request) → the answer that a recording has for it."""
         self.on_subscribe: Callable[[], None] = lambda: None
 
-    def add_venue(self, fake: FakeVenue) -> None:
-        """Open a venue's doors."""
-        self._venues[fake.name] = fake
-        for spec in fake.specs:
-            self.add_spec(spec)
-        for name, make_stage in fake.stages.items():
-            self.stages[name] = make_stage(self)
+    def add_desks(self, venue: str, make_desk: MakeDesk) -> None:
+        """Say who publishes a venue's markets."""
+        self._makers[venue] = make_desk
 
     def add_spec(self, spec: Spec) -> None:
         """List one more instrument."""
@@ -77,21 +74,16 @@ class World:
             return None
         market = self.markets.get(spec.key)
         if market is None:
-            start_us = self.time.now_us() - int(HISTORY_STEPS * 1_000_000 / self.rate)
-            market = Market(spec, self.seed, self.rate, start_us, self.trades_max, self._find_guide(spec))
-            for _ in range(HISTORY_STEPS):
+            now_us = self.time.now_us()
+            # From a whole second on: whoever asks within one second gets the same market.
+            start_us = now_us - now_us % 1_000_000 - int(HISTORY_STEPS * 1_000_000 / self.rate)
+            market = Market(spec, self.prediction.oracle, self.rate, start_us, self.trades_max)
+            for _ in range(market.count_due(now_us)):
                 market.step()
             self.markets[spec.key] = market
             self.awoken.set()
-            self._desks[spec.key] = self._venues[venue].make_desk(market, self.hub(venue, feed))
+            self._desks[spec.key] = self._makers[venue](market, self.hub(venue, feed))
         return market
-
-    def _find_guide(self, spec: Spec) -> Callable[[int], int] | None:
-        """Return the path that an instrument's price follows, in its own units; null when it goes its own way."""
-        if not spec.follows:
-            return None
-        oracle, unit = self.prediction.oracle, E18 // 10**spec.price_digits
-        return lambda second: oracle.exchange_price(spec.follows, second) // unit
 
     def desk(self, venue: str, feed: str, symbol: str) -> Desk | None:
         """Return who publishes an instrument; null when it is not listed."""

@@ -6,7 +6,7 @@ import pkgutil
 from functools import cache
 
 from truetape.errors import ConfigError
-from truetape.sim.protocol import FakeVenue
+from truetape.sim.fake import FakeVenue
 
 
 @cache

@@ -233,7 +233,7 @@ def interest_at(market: Market, number: int) -> int:
 
 def settle_rate(market: Market, number: int) -> str:
     """Return the rate of the so manieth settlement since 1970."""
-    return write_fixed((number * 7919 + market.first_trade_id) % 40_000 - 10_000, 8)
+    return write_fixed(market.find_rate(number) // 10, 8)
 
 
 def answer_statistics(world: World, query: Query) -> Reply:
@@ -268,7 +268,9 @@ def _answer_funding(market: Market, query: Query) -> Reply:
             "symbol": market.spec.symbol,
             "fundingTime": n * FUNDING_US // 1000,
             "fundingRate": settle_rate(market, n),
-            "markPrice": write_padded(market.mark, market.spec.price_digits + 2, 8),
+            "markPrice": write_padded(
+                market.course.find_mark(n * FUNDING_US // 1_000_000), market.spec.price_digits + 2, 8
+            ),
         }
         for n in range(first, end // FUNDING_US + 1)
     ]

@@ -174,7 +174,7 @@ def _answer_funding(market: Market, query: Query) -> dict[str, object]:
     rows = [
         {
             "symbol": market.spec.symbol,
-            "fundingRate": write_short((n * 7919 + market.first_trade_id) % 40_000 - 10_000, 8),
+            "fundingRate": write_short(market.find_rate(n) // 10, 8),
             "fundingRateTimestamp": str(n * FUNDING_US // 1000),
         }
         for n in range(end, first - 1, -1)

@@ -4,10 +4,11 @@ A connection joins `<slug>` (changed levels of both outcomes), `<slug>:Up` and `
 and, where it asked for more, `<slug>:Up:best`, `<slug>:resolved` and `new_market`. Faults name these streams.
 """
 
+from truetape.sim.fake import Line
 from truetape.sim.faults import Fault
 from truetape.sim.hub import Hub, Session, encode_wire
 from truetape.sim.prediction import Market
-from truetape.sim.protocol import Line, Rules
+from truetape.sim.protocol import Rules
 from truetape.sim.venues._clob_frames import (
     OUTCOMES,
     PRICES,

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from truetape.sim.course import Course
 from truetape.sim.market import Market, Trade
 from truetape.sim.protocol import Query, Reply, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
@@ -172,9 +173,10 @@ def _reply_or_fail(tree: dict[str, object] | None, is_book: bool = False) -> Rep
 
 def _describe_advanced(world: World, spec: Spec) -> dict[str, object]:
     tick = write_short(spec.tick, spec.price_digits)
+    price = Course(world.prediction.oracle, spec).find_price(world.now_ms // 1000)
     return {
         "product_id": spec.symbol,
-        "price": write_short(round(spec.price * 10**spec.price_digits), spec.price_digits),
+        "price": write_short(price, spec.price_digits),
         "price_percentage_change_24h": "0.1",
         "volume_24h": "1000",
         "volume_percentage_change_24h": "1.5",

@@ -77,7 +77,7 @@ def _describe_instrument(spec: Spec, settled: str) -> dict[str, object]:
 
 def describe_trade(market: Market, trade: Trade) -> dict[str, object]:
     """Write one trade; a liquidated taker has the flag T."""
-    spec, digits = market.spec, 10 ** (market.spec.price_digits + 2)
+    spec, digits, second = market.spec, 10 ** (market.spec.price_digits + 2), trade.at_us // 1_000_000
     amount = amount_of(spec, trade.size)
     contract = spec.contract if spec.kind == "inverse" else amount_of(spec, spec.lot)
     prefix = "" if spec.base == "BTC" else f"{spec.base}-"
@@ -86,10 +86,10 @@ def describe_trade(market: Market, trade: Trade) -> dict[str, object]:
         "price": number_of(spec, trade.price),
         "amount": amount,
         "direction": "sell" if trade.is_sell else "buy",
-        "index_price": market.index_price / digits,
+        "index_price": market.course.find_index(second) / digits,
         "instrument_name": spec.symbol,
         "trade_seq": trade.id - market.first_trade_id + 200_000_000,
-        "mark_price": market.mark / digits,
+        "mark_price": market.course.find_mark(second) / digits,
         "tick_direction": 2 if trade.is_sell else 0,
         "contracts": round(amount / contract, 6),
         "trade_id": f"{prefix}{trade.id}",
@@ -195,19 +195,16 @@ def _get_funding(market: Market, args: Args) -> list[dict[str, object]]:
     hour = 3_600_000
     first = -(-_number(args, "start_timestamp", 0) // hour)
     end = min(_number(args, "end_timestamp", 1 << 50), market.now_us // 1000) // hour
-    rate = [
-        (n, ((n * 7919 + market.first_trade_id) % 4000 - 1000) / 1e8) for n in range(max(first, end - 743), end + 1)
-    ]
-    price = market.index_price / 10 ** (market.spec.price_digits + 2)
+    course, digits = market.course, 10 ** (market.spec.price_digits + 2)
     return [
         {
             "timestamp": n * hour,
-            "index_price": price,
-            "prev_index_price": price,
-            "interest_8h": r * 8,
-            "interest_1h": r,
+            "index_price": course.find_index(n * 3600) / digits,
+            "prev_index_price": course.find_index((n - 1) * 3600) / digits,
+            "interest_8h": course.find_basis(n * 3600) / 1e9,
+            "interest_1h": course.find_basis(n * 3600) / 8e9,
         }
-        for n, r in rate
+        for n in range(max(first, end - 743), end + 1)
     ]
 
 

@@ -156,9 +156,7 @@ def _list_book(market: Market, query: Query) -> list[dict[str, object]]:
 def _list_funding(market: Market, query: Query) -> list[dict[str, str]]:
     end = min(query.number("after", 1 << 50) * 1000 - 1, market.now_us) // FUNDING_US
     first = max(end - query.number("limit", 100, 400) + 1, query.number("before", -1) * 1000 // FUNDING_US + 1)
-    rate = [
-        (n, write_short((n * 7919 + market.first_trade_id) % 40_000 - 10_000, 8)) for n in range(end, first - 1, -1)
-    ]
+    rate = [(n, write_short(market.find_rate(n), 9)) for n in range(end, first - 1, -1)]
     return [
         {
             "instType": "SWAP",

@@ -11,9 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from truetape.sim.fake import Line
 from truetape.sim.hub import Session
 from truetape.sim.oracle import ASSETS, E18, Oracle
-from truetape.sim.protocol import Line, Query, Rules, encode_json
+from truetape.sim.protocol import Query, Rules, encode_json
 from truetape.sim.venues._seconds import Seconds
 from truetape.sim.world import World
 

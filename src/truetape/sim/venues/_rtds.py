@@ -10,9 +10,10 @@ from zlib import crc32
 
 import msgspec
 
+from truetape.sim.fake import Line
 from truetape.sim.hub import Hub, Session
 from truetape.sim.oracle import ASSETS, E18, Oracle
-from truetape.sim.protocol import Line, Rules, encode_json
+from truetape.sim.protocol import Rules, encode_json
 from truetape.sim.venues._seconds import Seconds
 from truetape.sim.world import World
 

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from truetape.sim.fake import Line
 from truetape.sim.hub import Session
-from truetape.sim.protocol import Line, Query, Rules, encode_json
+from truetape.sim.protocol import Query, Rules, encode_json
 from truetape.sim.venues._tardis_replay import ReplayTalk
 from truetape.sim.venues._tardis_rows import MARKETS, TICK_US, Row, list_rows
 from truetape.sim.world import World

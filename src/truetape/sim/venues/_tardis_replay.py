@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from truetape.sim.hub import Session
+from truetape.sim.oracle import Oracle
 from truetape.sim.protocol import Query, Reply, encode_json
 from truetape.sim.venues._tardis_rows import TICK_US, price_tick
 from truetape.sim.world import World
@@ -34,7 +35,7 @@ class Filter(msgspec.Struct):
 read_filters = msgspec.json.Decoder(tuple[Filter, ...]).decode
 
 
-def list_lines(exchange: str, filters: Sequence[Filter], minute_us: int) -> list[tuple[str, str]]:
+def list_lines(oracle: Oracle, exchange: str, filters: Sequence[Filter], minute_us: int) -> list[tuple[str, str]]:
     """Return a minute's messages with their times; ("", "") where the exchange was lost."""
     write = _WRITERS[exchange]
     is_lossy = minute_us // _MINUTE_US % 10 == 9
@@ -50,42 +51,42 @@ def list_lines(exchange: str, filters: Sequence[Filter], minute_us: int) -> list
         moment = f"{datetime.fromtimestamp(at_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}.0012345Z"
         for one in filters:
             if one.channel in _CHANNELS:
-                lines += [
-                    (moment, encode_json(write(symbol, at_us)).decode()) for symbol in one.symbols or ("btcusdt",)
-                ]
+                for symbol in one.symbols or ("btcusdt",):
+                    price, _ = price_tick(oracle, symbol, at_us // TICK_US)
+                    lines.append((moment, encode_json(write(symbol, at_us, price)).decode()))
     return lines
 
 
-def _write_binance(symbol: str, at_us: int) -> dict[str, object]:
+def _write_binance(symbol: str, at_us: int, price: float) -> dict[str, object]:
     tick = at_us // TICK_US
     data = {
-        "e": "trade", "E": at_us // 1000, "s": symbol.upper(), "t": tick, "p": f"{price_tick(tick):.2f}", "q": "0.01",
+        "e": "trade", "E": at_us // 1000, "s": symbol.upper(), "t": tick, "p": f"{price:.8f}", "q": "0.01",
         "T": at_us // 1000, "m": bool(tick % 2), "M": True,
     }  # fmt: skip
     return {"stream": f"{symbol}@trade", "data": data}
 
 
-def _write_okx(symbol: str, at_us: int) -> dict[str, object]:
+def _write_okx(symbol: str, at_us: int, price: float) -> dict[str, object]:
     tick = at_us // TICK_US
     row = {
-        "instId": symbol, "tradeId": str(tick), "px": f"{price_tick(tick):.2f}", "sz": "2",
+        "instId": symbol, "tradeId": str(tick), "px": f"{price:.8f}", "sz": "2",
         "side": "sell" if tick % 2 else "buy", "ts": str(at_us // 1000), "count": "1",
     }  # fmt: skip
     return {"arg": {"channel": "trades", "instId": symbol}, "data": [row]}
 
 
-def _write_deribit(symbol: str, at_us: int) -> dict[str, object]:
+def _write_deribit(symbol: str, at_us: int, price: float) -> dict[str, object]:
     tick = at_us // TICK_US
     row = {
         "trade_seq": tick, "trade_id": str(tick), "timestamp": at_us // 1000, "tick_direction": 0,
-        "price": price_tick(tick), "mark_price": price_tick(tick), "index_price": price_tick(tick), "amount": 10.0,
+        "price": price, "mark_price": price, "index_price": price, "amount": 10.0,
         "instrument_name": symbol, "direction": "sell" if tick % 2 else "buy",
     }  # fmt: skip
     params = {"channel": f"trades.{symbol}.raw", "data": [row]}
     return {"jsonrpc": "2.0", "method": "subscription", "params": params}
 
 
-_WRITERS: dict[str, Callable[[str, int], dict[str, object]]] = {
+_WRITERS: dict[str, Callable[[str, int, float], dict[str, object]]] = {
     "binance": _write_binance,
     "binance-futures": _write_binance,
     "okex-swap": _write_okx,
@@ -111,9 +112,9 @@ def read_time(text: str) -> int | None:
 # -- the vendor -------------------------------------------------------------------------------------------------
 
 
-def pack_minute(exchange: str, filters: Sequence[Filter], minute_us: int) -> bytes:
+def pack_minute(oracle: Oracle, exchange: str, filters: Sequence[Filter], minute_us: int) -> bytes:
     """Return raw lines, gzipped: the time and the message; an empty line is a disconnect."""
-    lines = [f"{at} {frame}".strip() + "\n" for at, frame in list_lines(exchange, filters, minute_us)]
+    lines = [f"{at} {frame}".strip() + "\n" for at, frame in list_lines(oracle, exchange, filters, minute_us)]
     return gzip.compress("".join(lines).encode(), 1, mtime=0)
 
 
@@ -128,26 +129,28 @@ class _Options(msgspec.Struct, rename="camel"):
     to: str = ""
 
 
-def send_replay(query: Query) -> Reply:
+def send_replay(oracle: Oracle, query: Query) -> Reply:
     """Answer `/replay?options={…}`; what is wrong is told as it does, with a 500."""
     told = parse_qs(urlsplit(query.target).query).get("options", [""])[0]
     try:
         options = msgspec.json.decode(told, type=_Options)
-        lines = [*_list_span(options.exchange, options.filters, options.from_, options.to)]
+        lines = [*_list_span(oracle, options.exchange, options.filters, options.from_, options.to)]
     except (msgspec.DecodeError, ValueError) as error:
         return Reply(encode_json({"message": str(error)}), 500)
     body = b"".join(_write_batches(lines, is_told=options.with_disconnects))
     return Reply(body, quota="api", is_book=True, content_type="application/x-json-stream")
 
 
-def _list_span(exchange: str, filters: Sequence[Filter], begin: str, end: str) -> Iterator[tuple[str, str]]:
+def _list_span(
+    oracle: Oracle, exchange: str, filters: Sequence[Filter], begin: str, end: str
+) -> Iterator[tuple[str, str]]:
     if exchange not in EXCHANGES:
         raise ValueError(f'Invalid "exchange" argument: {exchange}.')
     begin_us, end_us = read_time(begin), read_time(end)
     if begin_us is None or end_us is None or end_us < begin_us:
         raise ValueError('Invalid "from" argument. Please provide valid date string.')
     for minute_us in range(begin_us, end_us, _MINUTE_US):
-        yield from list_lines(exchange, filters, minute_us)
+        yield from list_lines(oracle, exchange, filters, minute_us)
 
 
 def _write_batches(lines: list[tuple[str, str]], *, is_told: bool) -> Iterator[bytes]:
@@ -167,7 +170,7 @@ class ReplayTalk:
     """One connection of `/ws-replay`: what was subscribed is sent, then it is closed."""
 
     def __init__(self, session: Session, world: World, query: Query) -> None:
-        self._session, self._args = session, query.args
+        self._session, self._args, self._oracle = session, query.args, world.prediction.oracle
         self._filters: list[Filter] = []
         session.has_subscribed = True
 
@@ -185,7 +188,7 @@ class ReplayTalk:
         filters, self._filters = self._filters, []
         try:
             exchange, begin, end = (self._args.get(name, "") for name in ("exchange", "from", "to"))
-            for at, frame in _list_span(exchange, filters, begin, end):
+            for at, frame in _list_span(self._oracle, exchange, filters, begin, end):
                 if at:
                     self._session.send(frame.encode())
             self._session.flush()

@@ -1,4 +1,4 @@
-"""Rows of the fake Tardis: they follow from the second alone, so that every page agrees with every other.
+"""Rows of the fake Tardis: they follow from seed and second alone, so that every page agrees with every other.
 
 Trades are those of the fake venue's market where it remembers the time, else made up like the rest.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
 from truetape.sim.market import Market
+from truetape.sim.oracle import COINS, E18, Oracle
 from truetape.sim.spec import write_fixed
 from truetape.sim.world import World
 
@@ -52,7 +53,7 @@ def list_rows(world: World, place: tuple[str, str, str], start_us: int, end_us: 
         at_us = tick * TICK_US + tick * 7919 % 900_000
         head: Row = {"exchange": exchange, "symbol": symbol, "timestamp": at_us, "local_timestamp": at_us + 2_345}
         if start_us <= at_us + 2_345 < end_us:
-            yield from (head | row for row in make(tick))
+            yield from (head | row for row in make(tick, *price_tick(world.prediction.oracle, symbol, tick)))
 
 
 def _list_trades(market: Market, place: tuple[str, str, str], start_us: int, end_us: int) -> Iterator[Row]:
@@ -66,59 +67,67 @@ def _list_trades(market: Market, place: tuple[str, str, str], start_us: int, end
         }  # fmt: skip
 
 
-def price_tick(tick: int) -> float:
-    """Return the price at a tick: slow waves."""
-    return round(60_000 + 900 * math.sin(tick / 700) + 40 * math.sin(tick / 11), 2)
+def price_tick(oracle: Oracle, symbol: str, tick: int) -> tuple[float, float]:
+    """Return what the coin that a symbol begins with costs at a tick, and how far levels are apart."""
+    coin = next((name for name in COINS if symbol.upper().startswith(name)), "BTC")
+    price = oracle.exchange_price(coin, tick * TICK_US // 1_000_000) / E18
+    return price, 10.0 ** (math.floor(math.log10(price)) - 4)
 
 
-def _make_trades(tick: int) -> Iterator[Row]:
+def _beside(price: float, away: float) -> float:
+    return round(price + away, 8)
+
+
+def _make_trades(tick: int, price: float, gap: float) -> Iterator[Row]:
     for part in range(1 + tick % 3):
         side = "buy" if (tick + part) % 2 else "sell"
-        yield {"id": str(tick * 4 + part), "side": side, "price": price_tick(tick), "amount": (1 + tick % 7) / 100}
+        yield {"id": str(tick * 4 + part), "side": side, "price": price, "amount": (1 + tick % 7) / 100}
 
 
-def _make_changes(tick: int) -> Iterator[Row]:
-    price, is_picture = price_tick(tick), tick % PICTURE_TICKS == 0
+def _make_changes(tick: int, price: float, gap: float) -> Iterator[Row]:
+    is_picture = tick % PICTURE_TICKS == 0
     for level in range(LEVELS if is_picture else 1):
         for side, sign in (("bid", -1), ("ask", 1)):
             amount = (1 + (tick + level) % 9) / 10
             yield {
-                "is_snapshot": is_picture, "side": side, "price": round(price + sign * (0.5 + level), 2),
+                "is_snapshot": is_picture, "side": side, "price": _beside(price, sign * (0.5 + level) * gap),
                 "amount": amount,
             }  # fmt: skip
 
 
-def _make_quotes(tick: int) -> Iterator[Row]:
-    price = price_tick(tick)
-    yield {"ask_amount": 1.5, "ask_price": price + 0.5, "bid_price": price - 0.5, "bid_amount": (1 + tick % 5) / 2}
+def _make_quotes(tick: int, price: float, gap: float) -> Iterator[Row]:
+    yield {
+        "ask_amount": 1.5, "ask_price": _beside(price, gap / 2), "bid_price": _beside(price, -gap / 2),
+        "bid_amount": (1 + tick % 5) / 2,
+    }  # fmt: skip
 
 
-def _make_snapshots(tick: int) -> Iterator[Row]:
-    price, row = price_tick(tick), Row()
+def _make_snapshots(tick: int, price: float, gap: float) -> Iterator[Row]:
+    row = Row()
     for level in range(LEVELS):
+        away = (0.5 + level) * gap
         row |= {
-            f"asks[{level}].price": price + 0.5 + level, f"asks[{level}].amount": 1.0 + level,
-            f"bids[{level}].price": price - 0.5 - level, f"bids[{level}].amount": 2.0 + level,
+            f"asks[{level}].price": _beside(price, away), f"asks[{level}].amount": 1.0 + level,
+            f"bids[{level}].price": _beside(price, -away), f"bids[{level}].amount": 2.0 + level,
         }  # fmt: skip
     yield row
 
 
-def _make_derivatives(tick: int) -> Iterator[Row]:
-    price = price_tick(tick)
+def _make_derivatives(tick: int, price: float, gap: float) -> Iterator[Row]:
     hours = tick * TICK_US // 28_800_000_000 + 1
     yield {
         "funding_timestamp": hours * 28_800_000_000, "funding_rate": 0.0001, "predicted_funding_rate": None,
-        "open_interest": 10_000.0 + tick % 100, "last_price": price, "index_price": price - 1, "mark_price": price + 1,
+        "open_interest": 10_000.0 + tick % 100, "last_price": price, "index_price": _beside(price, -gap),
+        "mark_price": _beside(price, gap),
     }  # fmt: skip
 
 
-def _make_liquidations(tick: int) -> Iterator[Row]:
+def _make_liquidations(tick: int, price: float, gap: float) -> Iterator[Row]:
     if tick % LIQUIDATION_TICKS == 0:
-        yield {"id": f"L{tick}", "side": "sell", "price": price_tick(tick), "amount": 0.25}
+        yield {"id": f"L{tick}", "side": "sell", "price": price, "amount": 0.25}
 
 
-def _make_options(tick: int) -> Iterator[Row]:
-    price = price_tick(tick)
+def _make_options(tick: int, price: float, gap: float) -> Iterator[Row]:
     yield {
         "type": "call", "strike_price": 80_000.0, "expiration": 1_790_323_200_000_000, "open_interest": 12.5,
         "last_price": 0.05, "bid_price": 0.049, "ask_price": 0.051, "mark_price": 0.0501, "mark_iv": 61.2,
@@ -126,7 +135,7 @@ def _make_options(tick: int) -> Iterator[Row]:
     }  # fmt: skip
 
 
-_MAKERS: dict[str, Callable[[int], Iterator[Row]]] = {
+_MAKERS: dict[str, Callable[[int, float, float], Iterator[Row]]] = {
     "trades": _make_trades,
     "incremental_book_L2": _make_changes,
     "quotes": _make_quotes,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Candle, Market, Step, Trade
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Reply, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Reply, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_padded
 from truetape.sim.venues import _binance_bulk as bulk
 from truetape.sim.venues._binance_rest import (
@@ -34,22 +35,22 @@ FUTURES_RULES = Rules(ping_interval_s=180, pong_timeout_s=600, messages_per_seco
 
 def _list_specs() -> tuple[Spec, ...]:
     coins = (
-        ("BTC", 61_800.0, 2, 5, 1, 3),
-        ("ETH", 2_650.0, 2, 4, 2, 3),
-        ("SOL", 160.0, 2, 3, 3, 0),
-        ("BNB", 510.0, 2, 3, 2, 2),
-        ("XRP", 0.61, 4, 0, 4, 1),
-        ("DOGE", 0.105, 5, 0, 5, 0),
+        ("BTC", 2, 5, 1, 3),
+        ("ETH", 2, 4, 2, 3),
+        ("SOL", 2, 3, 3, 0),
+        ("BNB", 2, 3, 2, 2),
+        ("XRP", 4, 0, 4, 1),
+        ("DOGE", 5, 0, 5, 0),
     )
     specs = []
-    for base, price, spot_price, spot_size, perp_price, perp_size in coins:
-        specs.append(Spec("binance", "spot", f"{base}USDT", base, "USDT", "spot", price, spot_price, spot_size))
-        specs.append(Spec("binance", "usdm", f"{base}USDT", base, "USDT", "linear", price, perp_price, perp_size))
+    for base, spot_price, spot_size, perp_price, perp_size in coins:
+        specs.append(Spec("binance", "spot", f"{base}USDT", base, "USDT", "spot", spot_price, spot_size))
+        specs.append(Spec("binance", "usdm", f"{base}USDT", base, "USDT", "linear", perp_price, perp_size))
         contract = 100.0 if base == "BTC" else 10.0
         specs.append(
-            Spec("binance", "coinm", f"{base}USD_PERP", base, "USD", "inverse", price, perp_price, 0, contract=contract)
+            Spec("binance", "coinm", f"{base}USD_PERP", base, "USD", "inverse", perp_price, 0, contract=contract)
         )
-    specs.append(Spec("binance", "spot", "ETHBTC", "ETH", "BTC", "spot", 0.0429, 5, 4))
+    specs.append(Spec("binance", "spot", "ETHBTC", "ETH", "BTC", "spot", 5, 4))
     return tuple(specs)
 
 

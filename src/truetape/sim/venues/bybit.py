@@ -4,9 +4,10 @@ import re
 
 import msgspec
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Candle, Market, Step, Trade
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
 from truetape.sim.venues import _bybit_bulk as bulk
 from truetape.sim.venues._bybit_rest import INTERVALS_US, describe_candle, respond
@@ -29,19 +30,17 @@ _TOPIC = re.compile(
 
 def _list_specs() -> tuple[Spec, ...]:
     coins = (
-        ("BTC", 61_800.0, 2, 6, 10, 3),
-        ("ETH", 2_650.0, 2, 5, 1, 2),
-        ("SOL", 160.0, 3, 3, 10, 1),
-        ("XRP", 0.61, 4, 2, 1, 0),
-        ("DOGE", 0.105, 5, 1, 1, 0),
+        ("BTC", 2, 6, 10, 3),
+        ("ETH", 2, 5, 1, 2),
+        ("SOL", 3, 3, 10, 1),
+        ("XRP", 4, 2, 1, 0),
+        ("DOGE", 5, 1, 1, 0),
     )
     specs = []
-    for base, price, digits, spot_size, tick, size in coins:
-        specs.append(Spec("bybit", "spot", f"{base}USDT", base, "USDT", "spot", price, digits, spot_size))
-        specs.append(Spec("bybit", "linear", f"{base}USDT", base, "USDT", "linear", price, digits, size, tick=tick))
-        specs.append(
-            Spec("bybit", "inverse", f"{base}USD", base, "USD", "inverse", price, digits, 0, tick=max(tick, 5))
-        )
+    for base, digits, spot_size, tick, size in coins:
+        specs.append(Spec("bybit", "spot", f"{base}USDT", base, "USDT", "spot", digits, spot_size))
+        specs.append(Spec("bybit", "linear", f"{base}USDT", base, "USDT", "linear", digits, size, tick=tick))
+        specs.append(Spec("bybit", "inverse", f"{base}USD", base, "USD", "inverse", digits, 0, tick=max(tick, 5)))
     return tuple(specs)
 
 
@@ -194,7 +193,7 @@ class BybitDesk:
         common |= {"prevPrice24h": opened, "volume24h": self._size(day.volume), "turnover24h": turnover}
         common |= {"price24hPcnt": "0.001624"}
         if spec.kind == "spot":
-            return common | {"usdIndexPrice": last}
+            return common | {"usdIndexPrice": write_short(market.index_price, spec.price_digits + 2)}
         bid, bid_size, ask, ask_size = market.top
         digits = spec.price_digits + 2
         interest = market.open_interest

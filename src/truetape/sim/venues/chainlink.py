@@ -14,8 +14,9 @@ from types import MappingProxyType
 import msgspec
 
 from truetape import clock
+from truetape.sim.fake import FakeVenue, Line, NoDesk
 from truetape.sim.hub import Hub, Session
-from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Reply, Rules, encode_json
 from truetape.sim.venues._chainlink_report import Tick, make_report
 from truetape.sim.venues._seconds import Seconds
 from truetape.sim.world import World

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Market, Step, Trade
-from truetape.sim.oracle import ASSETS
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_fixed, write_short
 from truetape.sim.venues._coinbase_rest import respond, write_time
 from truetape.sim.world import World
@@ -38,23 +38,11 @@ CANDLE_US = 300_000_000
 
 
 def _list_specs() -> tuple[Spec, ...]:
-    coins = (("BTC", 61_800.0, 2, 8), ("ETH", 2_650.0, 2, 8), ("SOL", 160.0, 2, 8), ("XRP", 0.61, 4, 6))
+    coins = (("BTC", 2, 8), ("ETH", 2, 8), ("SOL", 2, 8), ("XRP", 4, 6), ("DOGE", 5, 1))
     return tuple(
-        Spec(
-            "coinbase",
-            feed,
-            f"{base}-USD",
-            base,
-            "USD",
-            "spot",
-            price,
-            digits,
-            size,
-            lot=10 ** max(0, size - 5),
-            follows=base if base in ASSETS else "",
-        )
+        Spec("coinbase", feed, f"{base}-USD", base, "USD", "spot", digits, size, lot=10 ** max(0, size - 5))
         for feed in ("exchange", "advanced")
-        for base, price, digits, size in (*coins, ("DOGE", 0.105, 5, 1))
+        for base, digits, size in coins
     )
 
 
@@ -453,7 +441,7 @@ def name_topic(payload: bytes) -> str:
 def guess_spec(feed: str, symbol: str) -> Spec | None:
     """List a product that only a recording knows."""
     base, _, quote = symbol.partition("-")
-    return Spec("coinbase", feed, symbol, base, quote, "spot", 1.0, 4, 4) if quote else None
+    return Spec("coinbase", feed, symbol, base, quote, "spot", 4, 4) if quote else None
 
 
 def refuse(status: int) -> bytes:

@@ -1,4 +1,6 @@
-"""Fake CoinGecko: coins whose prices follow from the second alone, so that every answer agrees with every other.
+"""Fake CoinGecko: prices follow from seed and second alone, so that every answer agrees with every other.
+
+Coins that exchanges have cost about what they cost there.
 
 Keys are `DEMO_KEY` at the free address and `PRO_KEY` at the other; a key at the wrong address is refused as there.
 """
@@ -8,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.fake import FakeVenue, Line, NoDesk
+from truetape.sim.oracle import COINS as KNOWN
+from truetape.sim.oracle import E18, Asset, Oracle
+from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.world import World
 
 DEMO_HOST, PRO_HOST = "api.coingecko.com", "pro-api.coingecko.com"
@@ -21,9 +26,13 @@ NAMES = ("bitcoin", "ethereum", "tether", "solana", "ripple", "dogecoin")
 TICKERS = ("btc", "eth", "usdt", "sol", "xrp", "doge")
 HOUR_S, DAY_S = 3600, 86_400
 BAR_DAYS = (1, 7, 14, 30, 90, 180, 365)
-RATES = MappingProxyType({"usd": 1.0, "eur": 0.9, "btc": 1 / 60_000})
-
-Answer = Callable[[Query, int], Reply]
+CURRENCIES = ("usd", "eur", "btc")
+EURO = 0.9
+DOLLAR_COIN = "USDT"
+MARKET_CAP = 1.68e12
+"""Of the first coin; the others have ever less."""
+EXCHANGED: Mapping[str, Asset] = MappingProxyType({t.upper(): KNOWN[t.upper()] for t in TICKERS if t.upper() in KNOWN})
+"""Coins that exchanges have."""
 
 
 def name_coin(number: int) -> str:
@@ -39,21 +48,42 @@ def name_ticker(number: int) -> str:
 _NUMBERS = {name_coin(number): number for number in range(COINS)}
 
 
-def price_coin(number: int, second: float) -> float:
-    """Return the price of a coin in USD at a second: slow waves around what it usually costs."""
-    usual = 60_000 / math.pow(number + 1, 1.5)
-    waves = 0.05 * math.sin(second / 40_000 + number) + 0.01 * math.sin(second / 2_000 + 2 * number)
-    return float(f"{usual * (1 + waves):.8g}")
+class Board:
+    """What coins cost: those that exchanges have go where their prices go, the others in slow waves."""
+
+    def __init__(self, oracle: Oracle, currency: str = "usd") -> None:
+        self._oracle, self._currency = oracle, currency
+
+    def price(self, number: int, second: float) -> float:
+        """Return the price of a coin at a second, in the board's currency."""
+        dollars = self._find_dollars(number, second)
+        rates = {"usd": 1.0, "eur": EURO}
+        return dollars * (rates.get(self._currency) or 1 / self._find_dollars(0, second))
+
+    def rank(self, second: int) -> list[int]:
+        """List the numbers of all coins, the largest market cap first."""
+        return sorted(range(COINS), key=lambda number: -self._find_dollars(number, second) * count_supply(number))
+
+    def _find_dollars(self, number: int, second: float) -> float:
+        ticker = name_ticker(number).upper()
+        if ticker in EXCHANGED:
+            return float(f"{self._oracle.trend(ticker, second):.8g}")
+        waves = 0.05 * math.sin(second / 40_000 + number) + 0.01 * math.sin(second / 2_000 + 2 * number)
+        reach = 0.01 if ticker == DOLLAR_COIN else 1.0
+        return float(f"{_find_usual(number) * (1 + waves * reach):.8g}")
 
 
 def count_supply(number: int) -> float:
     """Return how many there are of a coin: neighbours come close enough to change places."""
-    return 20_000_000 * math.pow(number + 1, 0.4)
+    return MARKET_CAP / math.pow(number + 1, 1.1) / _find_usual(number)
 
 
-def rank_coins(second: int) -> list[int]:
-    """List the numbers of all coins, the largest market cap first."""
-    return sorted(range(COINS), key=lambda number: -price_coin(number, second) * count_supply(number))
+def _find_usual(number: int) -> float:
+    """Return what a coin usually costs, in USD."""
+    ticker = name_ticker(number).upper()
+    if ticker == DOLLAR_COIN:
+        return 1.0
+    return EXCHANGED[ticker].price / E18 if ticker in EXCHANGED else 60_000 / math.pow(number + 1, 1.5)
 
 
 # -- answers ----------------------------------------------------------------------------------------------------
@@ -64,7 +94,7 @@ def respond(world: World, query: Query) -> Reply:
     refused = check_key(query)
     if refused is not None:
         return refused
-    reply = _find_answer(query, world.now_ms // 1000)
+    reply = _find_answer(query, world.now_ms // 1000, world.prediction.oracle)
     headers = {"Cache-Control": f"public, max-age={CACHE_S}"}
     return Reply(reply.body, reply.status, quota=query.host or DEMO_HOST, headers=headers)
 
@@ -80,7 +110,7 @@ def check_key(query: Query) -> Reply | None:
     return None
 
 
-def _find_answer(query: Query, now_s: int) -> Reply:
+def _find_answer(query: Query, now_s: int, oracle: Oracle) -> Reply:
     parts = query.path.removeprefix("/api/v3").strip("/").split("/")
     match parts:
         case ["ping"]:
@@ -88,37 +118,37 @@ def _find_answer(query: Query, now_s: int) -> Reply:
         case ["coins", "list"]:
             return _ok([{"id": n, "symbol": name_ticker(i), "name": n.title()} for n, i in _NUMBERS.items()])
         case ["global"]:
-            return _ok({"data": _describe_total(now_s)})
+            return _ok({"data": _describe_total(now_s, oracle)})
         case ["coins", "markets"]:
-            return _with_currency(query, now_s, _list_ranks)
+            return _with_currency(query, oracle, lambda board: _list_ranks(query, now_s, board))
         case ["coins", coin, "ohlc" | "market_chart" as what]:
             if coin not in _NUMBERS:
                 return Reply(encode_json({"error": "coin not found"}), 404)
             make = _list_bars if what == "ohlc" else _draw_chart
-            return _with_currency(query, now_s, lambda query, now: make(query, now, _NUMBERS[coin]))
+            return _with_currency(query, oracle, lambda board: make(query, now_s, board, _NUMBERS[coin]))
     return Reply(encode_json({"error": "Incorrect path. Please check https://www.coingecko.com/api/"}), 404)
 
 
-def _with_currency(query: Query, now_s: int, answer: Answer) -> Reply:
-    if query.args.get("vs_currency") not in RATES:
+def _with_currency(query: Query, oracle: Oracle, answer: Callable[[Board], Reply]) -> Reply:
+    currency = query.args.get("vs_currency", "")
+    if currency not in CURRENCIES:
         return Reply(encode_json({"error": "Missing parameter vs_currency"}), 422)
-    return answer(query, now_s)
+    return answer(Board(oracle, currency))
 
 
-def _list_ranks(query: Query, now_s: int) -> Reply:
+def _list_ranks(query: Query, now_s: int, board: Board) -> Reply:
     size, page = query.number("per_page", 100, 250), query.number("page", 1)
-    ranks = {number: rank for rank, number in enumerate(rank_coins(now_s), 1)}
+    ranks = {number: rank for rank, number in enumerate(board.rank(now_s), 1)}
     wanted: Sequence[int] = list(ranks)
     if ids := query.args.get("ids"):
         wanted = [number for number in ranks if name_coin(number) in ids.split(",")]
     chosen = wanted[(page - 1) * size : page * size]
-    rate = RATES[query.args["vs_currency"]]
-    return _ok([_describe_coin(number, ranks[number], now_s, rate) for number in chosen])
+    return _ok([_describe_coin(number, ranks[number], now_s, board) for number in chosen])
 
 
-def _describe_coin(number: int, rank: int, now_s: int, rate: float) -> dict[str, object]:
-    price, supply = price_coin(number, now_s) * rate, count_supply(number)
-    past = price_coin(number, now_s - DAY_S) * rate
+def _describe_coin(number: int, rank: int, now_s: int, board: Board) -> dict[str, object]:
+    price, supply = board.price(number, now_s), count_supply(number)
+    past = board.price(number, now_s - DAY_S)
     at = f"{datetime.fromtimestamp(now_s - now_s % CACHE_S, UTC):%Y-%m-%dT%H:%M:%S}.123Z"
     return {
         "id": name_coin(number), "symbol": name_ticker(number), "name": name_coin(number).title(),
@@ -132,19 +162,21 @@ def _describe_coin(number: int, rank: int, now_s: int, rate: float) -> dict[str,
     }  # fmt: skip
 
 
-def _describe_total(now_s: int) -> dict[str, object]:
-    caps = [price_coin(number, now_s) * count_supply(number) for number in range(COINS)]
+def _describe_total(now_s: int, oracle: Oracle) -> dict[str, object]:
+    boards = {currency: Board(oracle, currency) for currency in CURRENCIES}
+    caps = [boards["usd"].price(number, now_s) * count_supply(number) for number in range(COINS)]
     total = sum(caps)
+    rates = {currency: board.price(0, now_s) * count_supply(0) / caps[0] for currency, board in boards.items()}
     return {
         "active_cryptocurrencies": COINS, "upcoming_icos": 0, "ongoing_icos": 0, "ended_icos": 0, "markets": 9,
-        "total_market_cap": {currency: total * rate for currency, rate in RATES.items()},
-        "total_volume": {currency: total * rate / 20 for currency, rate in RATES.items()},
+        "total_market_cap": {currency: total * rate for currency, rate in rates.items()},
+        "total_volume": {currency: total * rate / 20 for currency, rate in rates.items()},
         "market_cap_percentage": {"btc": caps[0] / total * 100, "eth": caps[1] / total * 100},
         "market_cap_change_percentage_24h_usd": 0.5, "updated_at": now_s,
     }  # fmt: skip
 
 
-def _list_bars(query: Query, now_s: int, number: int) -> Reply:
+def _list_bars(query: Query, now_s: int, board: Board, number: int) -> Reply:
     days = query.number("days", 0)
     interval = query.args.get("interval", "")
     if days not in BAR_DAYS:
@@ -155,17 +187,16 @@ def _list_bars(query: Query, now_s: int, number: int) -> Reply:
     width = given or (HOUR_S // 2 if days <= 2 else 4 * HOUR_S if days <= 30 else 4 * DAY_S)
     last = now_s - now_s % width + width  # the time of a bar is its end: the last one is open
     ends = range(last - days * DAY_S // width * width, last + 1, width)
-    return _ok([[end * 1000, *make_bar(number, end - width, min(end, now_s), query)] for end in ends])
+    return _ok([[end * 1000, *make_bar(board, number, end - width, min(end, now_s))] for end in ends])
 
 
-def make_bar(number: int, begin_s: int, end_s: int, query: Query) -> list[float]:
+def make_bar(board: Board, number: int, begin_s: int, end_s: int) -> list[float]:
     """Return open, high, low and close of a stretch."""
-    rate = RATES[query.args["vs_currency"]]
-    seen = [price_coin(number, begin_s + (end_s - begin_s) * part / 8) * rate for part in range(9)]
+    seen = [board.price(number, begin_s + (end_s - begin_s) * part / 8) for part in range(9)]
     return [seen[0], max(seen), min(seen), seen[-1]]
 
 
-def _draw_chart(query: Query, now_s: int, number: int) -> Reply:
+def _draw_chart(query: Query, now_s: int, board: Board, number: int) -> Reply:
     days = query.number("days", 1, 365)
     is_daily = query.args.get("interval") == "daily" or days > 90
     spacing = DAY_S if is_daily else 300 if days < 2 else HOUR_S
@@ -174,8 +205,7 @@ def _draw_chart(query: Query, now_s: int, number: int) -> Reply:
     # Points of a day are at midnight; the others come a little after their time, each by another while.
     ms = [at * 1000 + (0 if is_daily else at * 7919 % 100_000) for at in grid]
     times = [*(at for at in ms if at < now_s * 1000), now_s * 1000]  # the last one is now
-    rate = RATES[query.args["vs_currency"]]
-    prices = [price_coin(number, at / 1000) * rate for at in times]
+    prices = [board.price(number, at / 1000) for at in times]
     caps = [price * count_supply(number) for price in prices]
     series: Mapping[str, list[float]] = {
         "prices": prices,

@@ -4,9 +4,10 @@ from collections import deque
 
 import msgspec
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub, Session
 from truetape.sim.market import Market, Step, Trade
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Reply, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Reply, Rules, encode_json
 from truetape.sim.spec import Spec
 from truetape.sim.venues._deribit_methods import amount_of, call, describe_bar, describe_trade, number_of, ticker_of
 from truetape.sim.view import View
@@ -20,9 +21,9 @@ RULES = Rules()
 
 def _list_specs() -> tuple[Spec, ...]:
     return (
-        Spec("deribit", "main", "BTC-PERPETUAL", "BTC", "USD", "inverse", 61_800.0, 1, 0, tick=5, lot=10, contract=10),
-        Spec("deribit", "main", "ETH-PERPETUAL", "ETH", "USD", "inverse", 2_650.0, 2, 0, tick=5, lot=1, contract=1),
-        Spec("deribit", "main", "SOL_USDC-PERPETUAL", "SOL", "USDC", "linear", 160.0, 3, 1, tick=10, lot=1),
+        Spec("deribit", "main", "BTC-PERPETUAL", "BTC", "USD", "inverse", 1, 0, tick=5, lot=10, contract=10),
+        Spec("deribit", "main", "ETH-PERPETUAL", "ETH", "USD", "inverse", 2, 0, tick=5, lot=1, contract=1),
+        Spec("deribit", "main", "SOL_USDC-PERPETUAL", "SOL", "USDC", "linear", 3, 1, tick=10, lot=1),
     )
 
 
@@ -314,7 +315,7 @@ def name_topic(payload: bytes) -> str:
 def guess_spec(feed: str, symbol: str) -> Spec | None:
     """List an instrument that only a recording knows."""
     base = symbol.split("-")[0].split("_")[0]
-    return Spec("deribit", "main", symbol, base, "USD", "inverse", 1.0, 4, 1) if symbol else None
+    return Spec("deribit", "main", symbol, base, "USD", "inverse", 4, 1) if symbol else None
 
 
 def refuse(status: int) -> bytes:

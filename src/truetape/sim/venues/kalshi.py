@@ -13,8 +13,9 @@ from zlib import crc32
 import msgspec
 
 from truetape import clock
+from truetape.sim.fake import FakeVenue, Line, NoDesk
 from truetape.sim.hub import Hub, Session
-from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, Rules, encode_json
+from truetape.sim.protocol import Query, Quota, Reply, Rules, encode_json
 from truetape.sim.venues._kalshi_market import (
     AHEAD_S,
     Exchange,

@@ -3,18 +3,19 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub
 from truetape.sim.market import Market, Step
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Reply, encode_json
+from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.spec import Spec, write_fixed
 from truetape.sim.world import World
 
 SPOT_HOST, FUTURES_HOST = "api.kraken.com", "futures.kraken.com"
 SPECS = (
-    Spec("kraken", "spot", "BTC/USD", "BTC", "USD", "spot", 60_000.0, 1, 8, lot=1000),
-    Spec("kraken", "spot", "ETH/USD", "ETH", "USD", "spot", 3000.0, 2, 8, lot=1000),
-    Spec("kraken", "futures", "PF_XBTUSD", "BTC", "USD", "linear", 60_000.0, 1, 4),
-    Spec("kraken", "futures", "PI_XBTUSD", "BTC", "USD", "inverse", 60_000.0, 1, 0),
+    Spec("kraken", "spot", "BTC/USD", "BTC", "USD", "spot", 1, 8, lot=1000),
+    Spec("kraken", "spot", "ETH/USD", "ETH", "USD", "spot", 2, 8, lot=1000),
+    Spec("kraken", "futures", "PF_XBTUSD", "BTC", "USD", "linear", 1, 4),
+    Spec("kraken", "futures", "PI_XBTUSD", "BTC", "USD", "inverse", 1, 0),
 )
 """Its markets are listed when somebody first asks: what streams is tried with the venues that have streams here."""
 BARS_MAX, FILLS_MAX, TRADES_MAX, CANDLES_MAX = 720, 100, 1000, 2000

@@ -5,9 +5,10 @@ from zlib import crc32
 
 import msgspec
 
+from truetape.sim.fake import FakeVenue, Line
 from truetape.sim.hub import Hub, Session
-from truetape.sim.market import Candle, Market, Step, Trade
-from truetape.sim.protocol import FakeVenue, Line, Query, Quota, Rules, encode_json
+from truetape.sim.market import FUNDING_US, Candle, Market, Step, Trade
+from truetape.sim.protocol import Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_short
 from truetape.sim.venues import _okx_bulk as bulk
 from truetape.sim.venues._okx_rest import BARS_US, describe_candle, describe_trade, kind_of, respond
@@ -33,20 +34,16 @@ BOOKS = {"books": (400, 100_000), "books5": (5, 100_000), "bbo-tbt": (1, 10_000)
 
 def _list_specs() -> tuple[Spec, ...]:
     specs = [
-        Spec("okx", "public", f"{base}-USDT", base, "USDT", "spot", price, digits, size)
-        for base, price, digits, size in (("BTC", 61_800.0, 1, 8), ("ETH", 2_650.0, 2, 6), ("SOL", 160.0, 2, 6))
+        Spec("okx", "public", f"{base}-USDT", base, "USDT", "spot", digits, size)
+        for base, digits, size in (("BTC", 1, 8), ("ETH", 2, 6), ("SOL", 2, 6))
     ]
-    for base, price, digits, contract, dollars in (
-        ("BTC", 61_800.0, 1, 0.01, 100.0),
-        ("ETH", 2_650.0, 2, 0.1, 10.0),
-        ("SOL", 160.0, 2, 1.0, 10.0),
+    for base, digits, contract, dollars in (
+        ("BTC", 1, 0.01, 100.0),
+        ("ETH", 2, 0.1, 10.0),
+        ("SOL", 2, 1.0, 10.0),
     ):
-        specs.append(
-            Spec("okx", "public", f"{base}-USDT-SWAP", base, "USDT", "linear", price, digits, 2, contract=contract)
-        )
-        specs.append(
-            Spec("okx", "public", f"{base}-USD-SWAP", base, "USD", "inverse", price, digits, 0, contract=dollars)
-        )
+        specs.append(Spec("okx", "public", f"{base}-USDT-SWAP", base, "USDT", "linear", digits, 2, contract=contract))
+        specs.append(Spec("okx", "public", f"{base}-USD-SWAP", base, "USD", "inverse", digits, 0, contract=dollars))
     return tuple(specs)
 
 
@@ -232,8 +229,8 @@ class OkxDesk:
             "minFundingRate": "-0.00375",
             "maxFundingRate": "0.00375",
             "settState": "settled",
-            "settFundingRate": "0.0001",
-            "premium": "0.0001",
+            "settFundingRate": write_short(market.find_rate(market.next_funding_us // FUNDING_US - 1), 9),
+            "premium": write_short(market.funding_ppb, 9),
             "interestRate": "0.0001",
             "impactValue": "20000",
             "formulaType": "noRate",

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from truetape.sim.protocol import FakeVenue, Line, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.fake import FakeVenue, Line, NoDesk
+from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.venues import _clob, _clob_rest, _data_api, _gamma, _goldsky, _polybolt, _rtds
 from truetape.sim.world import World
 

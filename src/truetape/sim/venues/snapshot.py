@@ -10,7 +10,8 @@ from functools import lru_cache
 
 import msgspec
 
-from truetape.sim.protocol import FakeVenue, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.fake import FakeVenue, NoDesk
+from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.world import World
 
 COUNT = 40

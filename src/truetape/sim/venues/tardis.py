@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-from truetape.sim.protocol import FakeVenue, NoDesk, Query, Quota, Reply, encode_json
+from truetape.sim.fake import FakeVenue, NoDesk
+from truetape.sim.protocol import Query, Quota, Reply, encode_json
 from truetape.sim.venues import _tardis_machine
 from truetape.sim.venues._tardis_replay import EXCHANGES, pack_minute, read_filters, read_time, send_replay
 from truetape.sim.venues._tardis_rows import MARKETS, has_type, list_rows
@@ -28,9 +29,9 @@ _DAY_US = 86_400_000_000
 def respond(world: World, query: Query) -> Reply:
     """Answer by host, or by the machine's path; the bare path is the relay's."""
     if query.host == API_HOST:
-        return _send_slice(query)
+        return _send_slice(world, query)
     if query.host == _tardis_machine.RAW_REPLAY or query.path.strip("/") == _tardis_machine.RAW_REPLAY:
-        return send_replay(query)
+        return send_replay(world.prediction.oracle, query)
     return _send_file(world, query) if query.host == DATASETS_HOST else _send_page(world, query)
 
 
@@ -108,7 +109,7 @@ def pack_day(world: World, place: tuple[str, str, str], day_us: int) -> bytes:
 # -- raw recordings ---------------------------------------------------------------------------------------------
 
 
-def _send_slice(query: Query) -> Reply:
+def _send_slice(world: World, query: Query) -> Reply:
     """Send one minute of frames as the exchange sent them, each after the time it came."""
     if query.headers.get("authorization") != f"Bearer {API_KEY}":
         return _refuse(401, "no such key")
@@ -123,7 +124,7 @@ def _send_slice(query: Query) -> Reply:
         filters = read_filters(told)
     except msgspec.DecodeError as error:
         return _refuse(400, f"filters: {error}")
-    body = pack_minute(exchange, filters, begin_us + int(offset) * 60_000_000)
+    body = pack_minute(world.prediction.oracle, exchange, filters, begin_us + int(offset) * 60_000_000)
     return Reply(body, quota="api", headers={"Content-Encoding": "gzip"}, content_type="application/x-json-stream")
 
 
