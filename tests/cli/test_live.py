@@ -9,8 +9,9 @@ from rich.console import Console
 
 from truetape.cli._live import Lines, LiveTable, Rates, summarize
 from truetape.config import LogSettings, Settings
+from truetape.decode.status import StreamStatus
 from truetape.flow.live import LiveStatus
-from truetape.flow.message import StreamStatus, TapeStatus, ViewStatus
+from truetape.flow.message import TapeStatus, ViewStatus
 
 SECOND = 1_000_000_000
 

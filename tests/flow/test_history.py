@@ -10,8 +10,8 @@ from truetape.config import parse_settings
 from truetape.errors import ConfigError, TruetapeError
 from truetape.flow import verify
 from truetape.flow.history import find_url
-from truetape.flow.loss import Subject
 from truetape.flow.repair import backfill
+from truetape.flow.subject import Subject
 from truetape.sim.server import SimServer, Synthetic
 
 WANTED = Subject("kraken", "", "BTC-USD", "", "candle", "1m")
@@ -36,3 +36,11 @@ def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TRUETAPE_URL_KRAKEN", "kraken.example")
     with pytest.raises(ConfigError, match=r"TRUETAPE_URL_KRAKEN: .* is not an http:// or https:// address"):
         find_url(parse_settings("tape: tape\n", "test", {}), "kraken")
+
+
+def test_the_archive_says_first_who_is_asked_of_the_past() -> None:
+    venues = 'venues: {binance: {instruments: [BTC-USDT], channels: [trade], url: "http://venue.example"}}\n'
+    archive = 'archive: {binance: {instruments: [BTC-USDT], channels: [trade], url: "http://archive.example"}}\n'
+    heard = {text: find_url(parse_settings(f"tape: tape\n{text}", "test", {}), "binance") for text in (venues, archive)}
+    assert heard == {venues: "http://venue.example", archive: "http://archive.example"}
+    assert find_url(parse_settings(f"tape: tape\n{venues}{archive}", "test", {}), "binance") == "http://archive.example"

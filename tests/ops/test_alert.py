@@ -4,18 +4,22 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from truetape.collect.status import ServiceStatus
 from truetape.config import AlertSettings
+from truetape.decode.status import StreamStatus
 from truetape.ops.alert import Desk, find_troubles
-from truetape.ops.vital import ServiceVital, StreamVital, Vitals
+from truetape.ops.vital import Vitals
 
 RULES = AlertSettings(group_seconds=30, repeat_hours=1, messages_per_hour_max=3)
-WELL = Vitals(disk_free_bytes=10**11)
+NOW_NS = 10**18
+WELL = Vitals(NOW_NS, disk_free_bytes=10**11)
 
 
-def stream(**more: object) -> StreamVital:
+def stream(age_s: float | None = 1.0, **more: object) -> StreamStatus:
+    seen_ns = 0 if age_s is None else NOW_NS - int(age_s * 1e9)
     return msgspec.convert(
-        {"venue": "binance", "symbol": "BTC-USDT", "channel": "trade", "rows": 5, "age_s": 1.0, "gap": "", "gaps": 0,
-         "lag_ms": 3.0, **more}, StreamVital)  # fmt: skip
+        {"venue": "binance", "symbol": "BTC-USDT", "channel": "trade", "rows": 5, "seen_ns": seen_ns, "gap": "", "gaps": 0,
+         "price": None, "lag_ms": 3.0, **more}, StreamStatus)  # fmt: skip
 
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
@@ -24,7 +28,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
 
 def test_each_rule_finds_its_trouble_and_names_it() -> None:
     now = Vitals(
-        dropped=7, behind=10**7, disk_free_bytes=10**9, failed_jobs={"backup": "no space"}, troubles=("binance: refused",),
+        NOW_NS, dropped=7, behind=10**7, disk_free_bytes=10**9, failed_jobs={"backup": "no space"}, troubles=("binance: refused",),
         counts={"quarantined": 20, "rows.error": 40, "rows.drift": 1},
         streams=(stream(gap="silence", age_s=90.0), stream(symbol="ETH-USDT", channel="quote", age_s=1000.0), stream(symbol="X", gap="disconnect", age_s=2.0)),
     )  # fmt: skip
@@ -38,7 +42,7 @@ def test_each_rule_finds_its_trouble_and_names_it() -> None:
 
 
 def test_a_service_that_misses_snapshots_is_one_trouble() -> None:
-    missing = ServiceVital("fake", 3, 40, 20, 20, 70, 20, 0, 30.0, 900.0, ("decode",))
+    missing = ServiceStatus("fake", 3, 40, 20, 20, 70, 20, 0, 900.0, 0, ("decode",))
     blind = tuple(stream(symbol=f"fake/m{n}", channel="market_snapshot", gap="decode", age_s=None) for n in range(20))
     found = find_troubles(msgspec.structs.replace(WELL, services=(missing,), streams=blind), None, RULES)
     assert found == {"snapshots fake": "snapshots.fake: snapshots are missed (decode)"}

@@ -9,10 +9,12 @@ import pytest
 from mail_server import PASSWORD, MailServer, Proxy, serve
 
 from truetape import clock
+from truetape.collect.status import ServiceStatus
 from truetape.config import AlertSettings, Settings
+from truetape.decode.status import StreamStatus
 from truetape.ops.alert import Message
 from truetape.ops.letter import Postman
-from truetape.ops.vital import ServiceVital, StreamVital, Vitals
+from truetape.ops.vital import Vitals
 from truetape.ops.watch import keep_watch
 
 START_S = 1_767_571_200
@@ -102,8 +104,8 @@ def test_a_password_in_the_clear_is_told() -> None:
 def test_troubles_are_grouped_and_taken_back_by_mail(mail: MailServer, tmp_path: Path) -> None:
     """What begins within the time of grouping is one mail, what ends is one more, whatever else comes and goes."""
     settings = Settings(alerts=AlertSettings(group_seconds=60, disk_free_bytes_min=0))
-    missing = ServiceVital("fake", 3, 40, 20, 20, 70, 20, 0, 30.0, 900.0, ("decode",))
-    blind = StreamVital("binance", "BTC-USDT", "book_change", 5, 120.0, "disconnect", 1, 3.0)
+    missing = ServiceStatus("fake", 3, 40, 20, 20, 70, 20, 0, 900.0, 0, ("decode",))
+    blind = StreamStatus("binance", "BTC-USDT", "book_change", 5, 0, "disconnect", 1, None, 3.0)
     story = {0: Vitals(troubles=("binance: refused",)), 20: Vitals(troubles=("binance: refused",), streams=(blind,)),
              40: Vitals(troubles=("binance: refused",), streams=(blind,), services=(missing,)), 200: Vitals()}  # fmt: skip
 

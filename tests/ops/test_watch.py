@@ -15,18 +15,21 @@ import pytest
 from aiohttp import web
 
 from truetape.cli._daemon import measure
+from truetape.collect.status import ServiceStatus
 from truetape.config import AlertSettings, OpsSettings, Settings
+from truetape.decode.status import StreamStatus
 from truetape.errors import ConfigError
 from truetape.flow.live import LiveStatus
 from truetape.flow.message import TapeStatus
 from truetape.ops.alert import Desk, find_troubles
 from truetape.ops.letter import Postman
 from truetape.ops.metrics import HealthServer, find_illness
-from truetape.ops.vital import JobVital, ServiceVital, StreamVital, Vitals
+from truetape.ops.vital import JobVital, Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 
-STREAM = StreamVital("binance", 'BTC"USDT', "trade", 12, 0.5, "", 1, 20.0)
-WELL = Vitals(frames=100, counts={"decoded": 90, "rows.trade": 12}, streams=(STREAM,), connections={"open": 1})
+NOW_NS = 10**18
+STREAM = StreamStatus("binance", 'BTC"USDT', "trade", 12, NOW_NS - 5 * 10**8, "", 1, None, 20.0)
+WELL = Vitals(NOW_NS, frames=100, counts={"decoded": 90, "rows.trade": 12}, streams=(STREAM,), connections={"open": 1})
 
 
 @asynccontextmanager
@@ -107,11 +110,11 @@ def test_health_has_reasons() -> None:
 
 def test_snapshot_services_are_judged_by_their_turns() -> None:
     """What is only asked for needs no connection; a gap before its first turn is no illness."""
-    snapshot = StreamVital("snapshot", "fake/m1", "market_snapshot", 0, None, "disconnect", 1, None)
-    alone = Vitals(is_streaming=False, streams=(snapshot,))
-    well = ServiceVital("fake", 3, 58, 2, 20, 70, 4, 1, 30.0, 900.0)
+    snapshot = StreamStatus("snapshot", "fake/m1", "market_snapshot", 0, 0, "disconnect", 1, None, None)
+    alone = Vitals(NOW_NS, is_streaming=False, streams=(snapshot,))
+    well = ServiceStatus("fake", 3, 58, 2, 20, 70, 4, 1, 900.0, NOW_NS // 1000 - 30_000_000)
     assert find_illness(msgspec.structs.replace(alone, services=(well,))) == []
-    ill = msgspec.structs.replace(well, faults=("decode", "rate_limit"), age_s=3000.0)
+    ill = msgspec.structs.replace(well, faults=("decode", "rate_limit"), due_us=NOW_NS // 1000 - 3_000_000_000)
     assert find_illness(msgspec.structs.replace(alone, services=(ill,))) == [
         "snapshots.fake: snapshots are missed (decode, rate_limit)",
         "snapshots.fake: no turn for 3,000 s",
@@ -119,8 +122,8 @@ def test_snapshot_services_are_judged_by_their_turns() -> None:
 
 
 async def test_services_and_jobs_have_metrics() -> None:
-    service = ServiceVital("fake", 3, 58, 2, 20, 70, 4, 1, 30.0, 900.0)
-    vitals = Vitals(services=(service,), jobs=(JobVital("market_data", "done", 12.0),), is_streaming=False)
+    service = ServiceStatus("fake", 3, 58, 2, 20, 70, 4, 1, 900.0, NOW_NS // 1000 - 30_000_000)
+    vitals = Vitals(NOW_NS, services=(service,), jobs=(JobVital("market_data", "done", 12.0),), is_streaming=False)
     async with HealthServer(lambda: vitals, 0) as server, aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{server.port}/metrics") as answer:
             lines = (await answer.text()).splitlines()

@@ -12,7 +12,6 @@ import msgspec
 from truetape import clock
 from truetape.cli._live import Lines
 from truetape.collect.errand import name_tape
-from truetape.collect.status import ServiceStatus
 from truetape.config import Settings, load_alert_urls
 from truetape.errors import Busy
 from truetape.flow import LiveStatus, deliver_jobs, idle, record
@@ -23,7 +22,7 @@ from truetape.ops.letter import Postman
 from truetape.ops.lock import hold
 from truetape.ops.metrics import HealthServer
 from truetape.ops.schedule import keep_schedule, launch_process
-from truetape.ops.vital import ServiceVital, StreamVital, Vitals
+from truetape.ops.vital import Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 from truetape.tape import has_tape
 
@@ -106,36 +105,21 @@ def is_recording(settings: Settings) -> bool:
 def measure(status: LiveStatus, now_ns: int, *, is_streaming: bool = True) -> Vitals:
     """Turn the last word of both processes into vitals."""
     tape, view = status.tape, status.view
-    streams = tuple(
-        StreamVital(
-            s.venue, s.symbol, s.channel, s.rows, (now_ns - s.seen_ns) / 1e9 if s.seen_ns else None, s.gap, s.gaps,
-            s.lag_ms,
-        )
-        for s in (view.streams if view else [])
-    )  # fmt: skip
     troubles = [*(tape.troubles if tape else []), *([status.trouble] if status.trouble else [])]
     return Vitals(
+        now_ns=now_ns,
         frames=tape.frames if tape else 0,
         durable=tape.durable if tape else 0,
         dropped=tape.dropped_frames if tape else 0,
         behind=max(0, view.end - view.offset) if view else 0,
         counts=view.counts if view else {},
-        streams=streams,
+        streams=tuple(view.streams) if view else (),
         connections=dict(Counter(connection.state for connection in tape.connections)) if tape else {},
         troubles=tuple(troubles),
-        services=tuple(measure_service(service, now_ns) for service in tape.services) if tape else (),
+        services=tape.services if tape else (),
         failing=tape.failing if tape else {},
         is_streaming=is_streaming,
     )
-
-
-def measure_service(service: ServiceStatus, now_ns: int) -> ServiceVital:
-    """Turn what the recorder says of a snapshot service into vitals."""
-    return ServiceVital(
-        service.service, service.cycles, service.snapshots, service.missed, service.tracked, service.requests,
-        service.failures, service.rate_limited, now_ns / 1e9 - service.due_us / 1e6 if service.due_us else None,
-        service.interval_s, service.faults, bool(service.refusal),
-    )  # fmt: skip
 
 
 def deliver_quietly(settings: Settings) -> None:

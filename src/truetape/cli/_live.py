@@ -17,7 +17,7 @@ from truetape.flow.live import LiveStatus
 
 if TYPE_CHECKING:
     from truetape.collect.turn import Cycle
-    from truetape.flow.message import StreamStatus
+    from truetape.decode.status import StreamStatus
 
 LINE_EVERY_NS = 10_000_000_000
 STREAMS_SHOWN_MAX = 40

@@ -12,6 +12,7 @@ import msgspec
 from truetape import clock
 from truetape.cli._log import open_log
 from truetape.cli._output import print_rows
+from truetape.collect.status import ServiceStatus
 from truetape.collect.turn import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls, mask_secrets
 from truetape.errors import ConfigError
@@ -19,7 +20,7 @@ from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake
 from truetape.ops.alert import Message, find_troubles
 from truetape.ops.letter import Postman
-from truetape.ops.vital import ServiceVital, Vitals
+from truetape.ops.vital import Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 from truetape.quality.snapshots_report import make_tables, write_snapshot_report
 from truetape.sim.server import SimServer
@@ -107,8 +108,8 @@ class Watch:
     def look(self) -> Vitals:
         """Return what is wrong now; a line stays the same while the reasons do."""
         services = tuple(
-            ServiceVital(name, cycle.number, cycle.snapshots, cycle.missed, cycle.tracked, cycle.requests.requests,
-                         cycle.requests.failures, cycle.requests.rate_limited, None, 0, tuple(sorted(cycle.faults)))
+            ServiceStatus(name, cycle.number, cycle.snapshots, cycle.missed, cycle.tracked, cycle.requests.requests,
+                          cycle.requests.failures, cycle.requests.rate_limited, 0, 0, tuple(sorted(cycle.faults)))
             for name, cycle in self._newest.items()
         )  # fmt: skip
         return add_surroundings(

@@ -264,7 +264,7 @@ class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     days: Count = 7
     """So far back a stream is fetched that is new."""
     url: str = ""
-    """Send everything meant for this venue to this server instead."""
+    """Ask this server of the venue's past instead; goes before `venues.<venue>.url`."""
 
 
 class TardisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from truetape.config import ArchiveSettings, Settings, VenueSettings
+from truetape.config import ArchiveSettings, Settings
 from truetape.errors import ConfigError, TapeLocked, Transient
 from truetape.flow.bulk import fetch_bulk
-from truetape.flow.loss import Subject
 from truetape.flow.repair import backfill
+from truetape.flow.subject import Subject
 from truetape.venues import load_venue
 
 OF_DERIVATIVES = frozenset({"funding", "open_interest"})
@@ -72,7 +72,7 @@ def keep_past(
         end = _floor(now, "d") if chosen.source == "files" else _floor(now - SETTLED, "m")
         if begin >= end:
             continue
-        done.append(_keep(_direct(settings, subject.venue, chosen), key, subject, (begin, end), chosen.source))
+        done.append(_keep(settings, key, subject, (begin, end), chosen.source))
         on_kept(done[-1])
     return done
 
@@ -94,16 +94,6 @@ def _keep(settings: Settings, key: str, subject: Subject, span: tuple[datetime, 
     until = max(min([end, *ends]), begin)
     reason = f"{len(ends)} files are not there yet" if ends else ""
     return Kept(key, "kept", sum(one.rows for one in files), until, reason)
-
-
-def _direct(settings: Settings, venue: str, chosen: ArchiveSettings) -> Settings:
-    """Let everything meant for a venue go where its archive wants it to."""
-    if not chosen.url:
-        return settings
-    known = settings.venues.get(venue, VenueSettings(chosen.instruments))
-    return msgspec.structs.replace(
-        settings, venues={**settings.venues, venue: msgspec.structs.replace(known, url=chosen.url)}
-    )
 
 
 def _check(name: str, chosen: ArchiveSettings) -> None:

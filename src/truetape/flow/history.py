@@ -14,7 +14,7 @@ from truetape.collect.key import load_key
 from truetape.config import Settings, load_url
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
-from truetape.flow.loss import Subject
+from truetape.flow.subject import Subject
 from truetape.flow.view import Progress, deliver
 from truetape.lake import Lake
 from truetape.tape import TapeSettings, TapeWriter, has_tape, open_writer
@@ -61,9 +61,12 @@ def deliver_tape(settings: Settings, on_progress: OnProgress = ignore_progress) 
 
 
 def find_url(settings: Settings, venue: str) -> str:
-    """Return the server that is asked instead of a venue, also of one that is not in the settings; empty: its own."""
-    chosen = settings.venues.get(venue) or settings.archive.get(venue)
-    return chosen.url if chosen else load_url(venue)
+    """Return the server that is asked of a venue's past, also of one that is not in the settings; empty: its own.
+
+    `archive.<venue>.url` goes before `venues.<venue>.url`: who keeps the past may be another.
+    """
+    chosen = (settings.archive.get(venue), settings.venues.get(venue))
+    return next((one.url for one in chosen if one and one.url), "") or load_url(venue)
 
 
 def find_lake(settings: Settings) -> Lake:

@@ -5,6 +5,7 @@ import msgspec
 from truetape.collect.status import ServiceStatus
 from truetape.collect.turn import Cycle
 from truetape.config import Settings
+from truetape.decode.status import StreamStatus
 from truetape.events.wish import Fetch, Reconnect, Resubscribe
 
 
@@ -29,23 +30,6 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
     error: str
     is_fatal: bool
-
-
-class StreamStatus(msgspec.Struct, frozen=True):
-    """One stream as the live table shows it."""
-
-    venue: str
-    symbol: str
-    channel: str
-    rows: int
-    seen_ns: int
-    gap: str
-    """Reason of the open gap; empty when the stream is whole."""
-    gaps: int
-    """Gaps declared since the tape began, as far as this process saw."""
-    price: float | None
-    lag_ms: float | None
-    """Receive time minus the venue's time of the last row; clocks may differ."""
 
 
 class ViewStatus(msgspec.Struct, frozen=True, tag=True):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from truetape import clock
 from truetape.config import Settings
+from truetape.decode.status import StreamStatus
 from truetape.errors import SinkError, TapeError
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
@@ -18,7 +19,6 @@ from truetape.flow.message import (
     Failed,
     Finish,
     Grant,
-    StreamStatus,
     ToChild,
     ViewStatus,
     read_to_child,

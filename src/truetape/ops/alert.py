@@ -54,15 +54,16 @@ def _iterate_blind(now: Vitals, rules: AlertSettings) -> Iterator[tuple[str, str
         if stream.channel in POLLED:
             continue
         name = f"{stream.venue} {stream.symbol} {stream.channel}"
-        if stream.gap and (stream.age_s is None or stream.age_s >= rules.gap_seconds):
-            aged = "" if stream.age_s is None else f" for {stream.age_s:,.0f} s"
+        age_s = now.measure_age(stream)
+        if stream.gap and (age_s is None or age_s >= rules.gap_seconds):
+            aged = "" if age_s is None else f" for {age_s:,.0f} s"
             yield f"gap {name}", f"{name}: in a gap{aged} ({stream.gap})"
-        elif stream.channel in STEADY and stream.age_s is not None and stream.age_s >= rules.stale_seconds:
-            yield f"stale {name}", f"{name}: nothing new for {stream.age_s:,.0f} s"
+        elif stream.channel in STEADY and age_s is not None and age_s >= rules.stale_seconds:
+            yield f"stale {name}", f"{name}: nothing new for {age_s:,.0f} s"
     for poll, why in now.failing.items():
         yield f"poll {poll}", f"{poll}: {why}"
     for service in now.services:
-        if service.faults and not service.is_refused:  # a refusal is a trouble of its own
+        if service.faults and not service.refusal:  # a refusal is a trouble of its own
             why = ", ".join(service.faults)
             yield f"snapshots {service.service}", f"snapshots.{service.service}: snapshots are missed ({why})"
 

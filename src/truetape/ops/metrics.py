@@ -50,7 +50,7 @@ class HealthServer:
             "is_healthy": not reasons,
             "reasons": reasons,
             "frames": vitals.frames,
-            "snapshots": [msgspec.to_builtins(service) for service in vitals.services],
+            "snapshots": [{**msgspec.to_builtins(one), "age_s": vitals.measure_turn(one)} for one in vitals.services],
             "jobs": [msgspec.to_builtins(job) for job in vitals.jobs],
         }
         return web.json_response(answer, status=503 if reasons else 200)
@@ -69,12 +69,13 @@ def find_illness(vitals: Vitals) -> list[str]:
         reasons.append("every stream is in a gap")
     reasons += [f"{poll}: {why}" for poll, why in vitals.failing.items()]
     for service in vitals.services:
-        if service.is_refused:
+        if service.refusal:
             continue  # a trouble that is listed already
         if service.faults:
             reasons.append(f"snapshots.{service.service}: snapshots are missed ({', '.join(service.faults)})")
-        if service.age_s is not None and service.age_s > LATE_TURNS * service.interval_s:
-            reasons.append(f"snapshots.{service.service}: no turn for {service.age_s:,.0f} s")
+        age_s = vitals.measure_turn(service)
+        if age_s is not None and age_s > LATE_TURNS * service.interval_s:
+            reasons.append(f"snapshots.{service.service}: no turn for {age_s:,.0f} s")
     return reasons
 
 
@@ -148,8 +149,9 @@ def _write_streams(vitals: Vitals) -> Iterator[Any]:
             rows.add_metric(names, stream.rows)
         gaps.add_metric(names, stream.gaps)
         in_gap.add_metric(names, float(bool(stream.gap)))
-        if stream.age_s is not None:
-            age.add_metric(names, stream.age_s)
+        age_s = vitals.measure_age(stream)
+        if age_s is not None:
+            age.add_metric(names, age_s)
         if stream.lag_ms is not None:
             lag.add_metric(names, stream.lag_ms / 1000)
     yield from (rows, gaps, in_gap, age, lag)
@@ -168,7 +170,7 @@ def _write_services(vitals: Vitals) -> Iterator[Any]:
     refused = GaugeMetricFamily("truetape_snapshot_refused", "1 for a service that refused us.", labels=label)
     for one in vitals.services:
         for family, value in ((turns, one.cycles), (taken, one.snapshots), (missed, one.missed),
-                              (tracked, one.tracked), (refused, int(one.is_refused))):  # fmt: skip
+                              (tracked, one.tracked), (refused, int(bool(one.refusal)))):  # fmt: skip
             family.add_metric([one.service], value)
         outcomes = {
             "success": one.requests - one.failures,
@@ -177,8 +179,9 @@ def _write_services(vitals: Vitals) -> Iterator[Any]:
         }
         for outcome, count in outcomes.items():
             requests.add_metric([one.service, outcome], count)
-        if one.age_s is not None:
-            age.add_metric([one.service], one.age_s)
+        age_s = vitals.measure_turn(one)
+        if age_s is not None:
+            age.add_metric([one.service], age_s)
     yield from (turns, taken, missed, requests, tracked, age, refused)
 
 

@@ -2,43 +2,11 @@
 
 import msgspec
 
+from truetape.collect.status import ServiceStatus
+from truetape.decode.status import StreamStatus
+
 POLLED = ("market_snapshot",)
 """Channels of snapshot services: a service is judged as a whole, and their rows are not counted by stream."""
-
-
-class StreamVital(msgspec.Struct, frozen=True):
-    """One stream."""
-
-    venue: str
-    symbol: str
-    channel: str
-    rows: int
-    age_s: float | None
-    """Seconds since its last row; null before the first."""
-    gap: str
-    """Reason of the open gap; empty when whole."""
-    gaps: int
-    lag_ms: float | None
-
-
-class ServiceVital(msgspec.Struct, frozen=True):
-    """One snapshot service, since this run began."""
-
-    service: str
-    cycles: int
-    """Turns taken."""
-    snapshots: int
-    missed: int
-    tracked: int
-    requests: int
-    failures: int
-    rate_limited: int
-    age_s: float | None
-    """Seconds since the turn taken last was due; null before the first."""
-    interval_s: float
-    faults: tuple[str, ...] = ()
-    """Why snapshots of that turn were missed."""
-    is_refused: bool = False
 
 
 class JobVital(msgspec.Struct, frozen=True):
@@ -53,6 +21,8 @@ class JobVital(msgspec.Struct, frozen=True):
 class Vitals(msgspec.Struct, frozen=True):
     """Everything watched."""
 
+    now_ns: int = 0
+    """The moment."""
     frames: int = 0
     durable: int = 0
     dropped: int = 0
@@ -60,8 +30,8 @@ class Vitals(msgspec.Struct, frozen=True):
     """Frames on the tape that are not decoded yet."""
     counts: dict[str, int] = {}
     """decoded, quarantined, control, rows.KIND, duplicates.KIND since the tape began."""
-    streams: tuple[StreamVital, ...] = ()
-    services: tuple[ServiceVital, ...] = ()
+    streams: tuple[StreamStatus, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
     failing: dict[str, str] = {}
     """Poll (`polymarket/goldsky`) whose turns fail one after the other → why."""
     connections: dict[str, int] = {}
@@ -74,3 +44,11 @@ class Vitals(msgspec.Struct, frozen=True):
     """Jobs that ever ran."""
     is_streaming: bool = True
     """Whether venues are recorded; where only services and jobs are, no connection is to be open."""
+
+    def measure_age(self, stream: StreamStatus) -> float | None:
+        """Return the seconds since a stream's last row; null before the first."""
+        return (self.now_ns - stream.seen_ns) / 1e9 if stream.seen_ns else None
+
+    def measure_turn(self, service: ServiceStatus) -> float | None:
+        """Return the seconds since the turn that a snapshot service took last was due; null before the first."""
+        return (self.now_ns - service.due_us * 1000) / 1e9 if service.due_us else None
