@@ -94,7 +94,7 @@ def test_an_unknown_venue_is_named_with_the_nearest(refused: Callable[..., str],
 def test_an_unknown_symbol_is_named_with_the_nearest(refused: Callable[..., str], sim_url: str, tmp_path: Path) -> None:
     path = write_settings(tmp_path)
     path.write_text(path.read_text().replace("BTC-USDT", "BTC-USTD"))
-    assert "BTC-USDT" in refused("record", "--duration", 5, env={"TRUETAPE_URL_BINANCE": sim_url})
+    assert "BTC-USDT" in refused("record", "--duration", 60, env={"TRUETAPE_URL_BINANCE": sim_url})
 
 
 def test_a_sink_that_cannot_be_written_ends_in_bounded_time(sim_url: str, tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ class Seen:
             self.durable = max(self.durable, status.tape.durable)
 
 
-async def kill_later(module: str, after_s: float) -> None:
+async def kill_later(module: str, seen: Seen, after_s: float) -> None:
+    while seen.status.tape is None:  # noqa: ASYNC110 - a machine that is busy takes its time to begin
+        await asyncio.sleep(0.05)
     await asyncio.sleep(after_s)
     pid = find_child(module)
     if pid is not None:
@@ -85,12 +87,13 @@ async def kill_over_and_over(folder: Path, url: str, kills: int, seed: int) -> N
     seen = Seen()
     for _ in range(kills):
         victim = chance.choice(["recorder_process", "view_process"])
-        killer = asyncio.create_task(kill_later(victim, chance.uniform(1.0, 3.5)))
+        seen.status = LiveStatus()
+        killer = asyncio.create_task(kill_later(victim, seen, chance.uniform(0.0, 2.5)))
         try:
             await record(make_settings(folder, url), seen.show, duration_s=4)
         except TapeError:
             assert victim == "recorder_process"
-        await killer
+        killer.cancel()
     check(folder, seen)
 
 
@@ -113,4 +116,4 @@ async def test_nothing_to_record_is_refused_before_anything_starts(tmp_path: Pat
 async def test_an_unknown_instrument_is_named_with_the_nearest(tmp_path: Path, sim_url: str) -> None:
     text = YAML.format(folder=tmp_path, url=sim_url).replace("BTC-USDT,", "BTC-USTD,")
     with pytest.raises((ConfigError, TapeError), match="BTC-USDT"):
-        await record(parse_settings(text, "test", {}), lambda status: None, duration_s=5)
+        await record(parse_settings(text, "test", {}), lambda status: None, duration_s=60)

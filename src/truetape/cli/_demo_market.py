@@ -16,13 +16,13 @@ from truetape.quality import judge_market, read_markets
 
 OPENS_S = 1_767_571_200
 """2026-01-05 00:00 UTC: the window that is recorded whole."""
-LEAD_S = 600
-"""Venue seconds before it: the processes start meanwhile."""
+LEAD_S = 840
+"""Venue seconds before it: the processes start meanwhile, which takes a busy machine ten seconds and more."""
 TAIL_S = 240
 """Venue seconds after its end: its resolution, and the beginning of the next one."""
 WINDOW_S = 900
 SPEED = 60
-FAULTS = "at 900s polymarket cut; at 1100s drop 2 frames of polymarket/clob"
+FAULTS = f"at {LEAD_S + 300}s polymarket cut; at {LEAD_S + 500}s drop 2 frames of polymarket/clob"
 ASSETS = ("BTC", "ETH")
 
 

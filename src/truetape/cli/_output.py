@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def print_json(value: Any) -> None:
@@ -13,8 +16,8 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "") -> None:
-    """Print rows as a table, or as one JSON array."""
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "", spare: Sequence[str] = ()) -> None:
+    """Print rows as a table, or as one JSON array; a narrow terminal goes without the `spare` columns, the first first."""
     if as_json:
         print_json(list(rows))
         return
@@ -22,6 +25,21 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str =
         click.echo(f"{title}: nothing" if title else "nothing")
         return
     from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width: never fold or cut there
+        console = Console(width=max(console.width, 240))
+    table, left_out = _make_table(rows, title), list[str]()
+    unbound = console.options.update(max_width=1 << 16)
+    while console.measure(table, options=unbound).maximum > console.width and len(left_out) < len(spare):
+        left_out.append(spare[len(left_out)])
+        table = _make_table([{k: v for k, v in row.items() if k not in left_out} for row in rows], title)
+    console.print(table)
+    if left_out:
+        console.print(f"left out here: {', '.join(left_out)} (a wider terminal and --json show them)", style="dim")
+
+
+def _make_table(rows: Sequence[Mapping[str, Any]], title: str) -> "Table":
     from rich.table import Table
 
     table = Table(title=title or None, header_style="bold", title_justify="left")
@@ -29,10 +47,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str =
         table.add_column(name, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_show(value) for value in row.values()))
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: never fold or cut there
-        console = Console(width=max(console.width, 240))
-    console.print(table)
+    return table
 
 
 def _show(value: Any) -> str:
@@ -44,4 +59,6 @@ def _show(value: Any) -> str:
         return f"{value:,.8g}" if abs(value) < 1e5 else f"{value:,.2f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_show, value))
     return str(value)

@@ -28,7 +28,8 @@ def command(context: click.Context, lake: str | None, only_open: bool, config_pa
     from truetape.quality import list_gaps
 
     gaps = [g for g in list_gaps(Lake(find_lake(lake, config_path))) if not only_open or g.state == "open"]
-    print_rows([{**msgspec.structs.asdict(gap)} for gap in gaps], as_json=as_json, title="gaps")
+    rows = [msgspec.structs.asdict(gap) for gap in gaps]
+    print_rows(rows, as_json=as_json, title="gaps", spare=("gap_id", "evidence", "to_at", "missing", "state"))
     if only_open and gaps:
         sys.exit(1)
 

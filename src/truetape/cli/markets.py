@@ -44,7 +44,8 @@ def list_(
     if not as_json:
         for row in rows:
             _shorten(row)
-    print_rows(rows, as_json=as_json, title="markets")
+    spare = ("reasons", "gaps", "down", "up", "oracle", "opens_at", "asset", "computed", "settlement")
+    print_rows(rows, as_json=as_json, title="markets", spare=spare)
     if len(shown) < len(markets):
         click.echo(f"{len(markets) - len(shown)} more were only heard of: --all lists them", err=True)
     _say_what_to_build(opened)

@@ -25,13 +25,14 @@ def list_(tape: str | None, config_path: Path, as_json: bool) -> None:
     from truetape.tape import find_folder, list_segments
 
     segments = list_segments(find_folder(find_tape(tape, config_path)))
-    print_rows([msgspec.structs.asdict(segment) for segment in segments], as_json=as_json, title="segments")
+    rows = [msgspec.structs.asdict(segment) for segment in segments]
+    print_rows(rows, as_json=as_json, title="segments", spare=("sha256", "venues", "last_received_ns", "end", "reason"))
 
 
 @command.command("cat")
 @tape_option
-@click.option("--offset", default=0, show_default=True, help="First offset.")
-@click.option("--count", default=20, show_default=True, help="Number of frames.")
+@click.option("--offset", default=0, show_default=True, type=click.IntRange(0), help="First offset.")
+@click.option("--count", default=20, show_default=True, type=click.IntRange(0), help="Number of frames.")
 @click.option("--venue", help="Only frames of this venue.")
 @config_option
 def cat(tape: str | None, offset: int, count: int, venue: str | None, config_path: Path) -> None:
