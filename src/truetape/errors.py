@@ -21,6 +21,14 @@ class TruetapeError(Exception):
     """Base of everything truetape raises on purpose."""
 
 
+def describe_os_error(error: OSError) -> str:
+    """Say in one line what the system refused, and where."""
+    where = f"{error.filename}: " if error.filename else ""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{where}there is a file where a folder is wanted"
+    return f"{where}{error.strerror or error}"
+
+
 class Transient(TruetapeError):
     """Trying again later may help."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kill_sweep import TAPE_ID, build_tables
 
-from truetape.errors import SinkError
+from truetape.errors import ConfigError, SinkError
 from truetape.events.checkpoint import Checkpoint
 from truetape.lake import Lake, lake_hash
 from truetape.sinks import open_sink
@@ -59,6 +59,8 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    sink = open_sink(f"lake:{tmp_path / 'file'}", "t")
+    with pytest.raises(ConfigError, match="file is a file; name a folder"):
+        open_sink(f"lake:{tmp_path / 'file'}", "t")
+    sink = open_sink(f"lake:{tmp_path / 'file' / 'lake'}", "t")
     with pytest.raises(SinkError, match=r"lake .*file"):
         sink.write(build_tables(0, 4), Checkpoint("t", 4, {}, b""))

@@ -3,6 +3,7 @@
 Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 internal.
 """
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from truetape.errors import Transient, TruetapeError
+from truetape.errors import Transient, TruetapeError, describe_os_error
 
 
 class Commands(click.Group):
@@ -88,8 +89,7 @@ def main() -> None:
     except OSError as error:
         if "--debug" in sys.argv:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _tell(f"{where}{error.strerror or error}")
+        _tell(describe_os_error(error))
         sys.exit(2)
     except Exception as error:
         if "--debug" in sys.argv:
@@ -102,4 +102,7 @@ def _tell(line: str) -> None:
     """Say what is wrong, without the secrets that an answer or an address may hold."""
     from truetape.config import mask_secrets
 
-    click.echo(f"truetape: {mask_secrets(line)}", err=True)
+    first, _, _ = line.strip().partition("\n")  # libraries add their stack
+    with contextlib.suppress(TruetapeError):  # a .env that does not read has no secrets either
+        first = mask_secrets(first)
+    click.echo(f"truetape: {first}", err=True)

@@ -1,12 +1,29 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from truetape.config import Settings
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; infinity and what is no number are in none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+POSITIVE = FiniteRange(min=0, min_open=True)
 
 config_option = click.option(
     "--config", "config_path", default="truetape.yaml", show_default=True, help="The settings file.",

@@ -52,13 +52,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option of the command
     With --from-relay CHANNEL may also be a book, quotes, tickers or liquidations; moments are when the vendor had them.
     """
     from truetape.flow.bulk import fetch_bulk
-    from truetape.flow.loss import Subject
     from truetape.flow.relay import backfill_from_relay
     from truetape.flow.repair import backfill
+    from truetape.flow.subject import Subject
 
     wanted = Subject(
         venue, market, symbol, "", channel, (interval or _INTERVALS[channel]) if channel in _INTERVALS else ""
     )
+    if interval and channel not in _INTERVALS:
+        raise click.UsageError(f"--interval: {channel} has none (those that have: {', '.join(_INTERVALS)})")
     settings, span = read_settings(config_path), (begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if bulk and from_relay:
         raise click.UsageError("--bulk and --from-relay ask different places: give one of them")

@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from truetape.cli._options import config_option, find_lake, json_option, lake_option
+from truetape.cli._options import FiniteRange, config_option, find_lake, json_option, lake_option
 from truetape.cli._output import print_rows
 
 _limit_option = click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
 _currency_option = click.option("--currency", default="usd", show_default=True, help="What prices are in.")
+HOURS_MAX = 24 * 3660
+"""Ten years."""
 
 
 @click.group("coins")
@@ -37,7 +39,7 @@ def top(by: str, limit: int, currency: str, lake: str | None, config_path: Path,
 
 @command.command("ranks")
 @click.argument("coin", required=False)
-@click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(0, min_open=True),
+@click.option("--hours", default=24.0, show_default=True, type=FiniteRange(0, HOURS_MAX, min_open=True),
               help="Compare the last snapshot with the one so long before it.")  # fmt: skip
 @_limit_option
 @_currency_option

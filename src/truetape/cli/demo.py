@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from truetape.cli._options import POSITIVE, FiniteRange
+
 
 @click.command("demo")
 @click.option("--to", "folder", default="demo", show_default=True, help="Folder to put everything into.",
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
-@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="How long to record.")
-@click.option("--rate", default=60.0, show_default=True, help="Market events per second and symbol.")
+@click.option("--seconds", default=30.0, show_default=True, type=FiniteRange(min=1), help="How long to record.")
+@click.option("--rate", default=60.0, show_default=True, type=POSITIVE, help="Market events per second and symbol.")
 @click.option(
     "--markets/--no-markets", default=True, show_default=True, help="Prediction markets in compressed time, too."
 )

@@ -42,6 +42,9 @@ def command(kind: str, target: Path, lake: str | None, config_path: Path, **chos
             raise ConfigError(f"--{option.removesuffix('s')}: not for {kind} (allowed: {use})")
     if target.exists() and target.is_dir() != (kind == "research"):
         raise ConfigError(f"--to {target}: {kind} is written to a {'folder' if kind == 'research' else 'file'}")
+    begin, until = _read_time("--start", chosen["start"]), _read_time("--end", chosen["end"])
+    if begin and until and begin >= until:
+        raise ConfigError(f"--start {chosen['start']} is not before --end {chosen['end']}")
     opened = Lake(find_lake(lake, config_path))
     if is_dataset:
         _write_dataset(opened, kind, _select(**chosen), target)

@@ -105,7 +105,7 @@ def _run(name: str, settings: "Settings", due_at: "datetime | None", log: Any, a
 
 @command.command("history")
 @click.argument("name", required=False)
-@click.option("--limit", default=20, show_default=True, help="Newest runs shown.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Newest runs shown.")
 @config_option
 @json_option
 def history(name: str | None, limit: int, config_path: Path, as_json: bool) -> None:

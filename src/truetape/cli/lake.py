@@ -7,6 +7,9 @@ import click
 from truetape.cli._options import config_option, find_lake, json_option, lake_option
 from truetape.cli._output import print_rows
 
+HOURS_MAX = 24 * 3660
+"""Ten years."""
+
 
 @click.group("lake")
 def command() -> None:
@@ -39,7 +42,13 @@ def compact(lake: str | None, config_path: Path) -> None:
 
 
 @command.command("vacuum")
-@click.option("--hours", default=168, show_default=True, help="Keep what was replaced less long ago.")
+@click.option(
+    "--hours",
+    default=168,
+    show_default=True,
+    type=click.IntRange(max=HOURS_MAX),
+    help="Keep what was replaced less long ago.",
+)
 @click.option("--force", is_flag=True, help="Allow less than is safe for readers and time travel.")
 @lake_option
 @config_option

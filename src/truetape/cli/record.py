@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, tape_option
+from truetape.cli._options import FiniteRange, config_option, tape_option
 from truetape.cli._preset import assets_option, preset_option, read_preset, refuse_assets
 
 
@@ -13,7 +13,7 @@ from truetape.cli._preset import assets_option, preset_option, read_preset, refu
 @config_option
 @preset_option
 @assets_option
-@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
+@click.option("--duration", type=FiniteRange(min=0), help="Stop after so many seconds; default: until stopped.")
 @tape_option
 @click.option("--sink", "sinks", multiple=True, help="Instead of the sinks in the settings.")
 @click.option("--plain", is_flag=True, help="Log lines instead of the live table.")

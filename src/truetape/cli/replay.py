@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, find_tape, tape_option
+from truetape.cli._options import POSITIVE, config_option, find_tape, tape_option
 from truetape.cli._output import print_json
 
 
@@ -12,11 +12,9 @@ from truetape.cli._output import print_json
 @tape_option
 @click.option("--kind", "kinds", multiple=True, help="Only these kinds (trade, quote, …).")
 @click.option("--symbol", help="Only this instrument.")
-@click.option("--from", "begin", default=0, show_default=True, help="First tape offset.")
-@click.option("--to", "end", type=int, help="First tape offset not shown; default: the tape's end.")
-@click.option(
-    "--speed", type=click.FloatRange(min=0, min_open=True), help="Keep time: 1 as it was, 10 ten times faster."
-)
+@click.option("--from", "begin", default=0, show_default=True, type=click.IntRange(0), help="First tape offset.")
+@click.option("--to", "end", type=click.IntRange(0), help="First tape offset not shown; default: the tape's end.")
+@click.option("--speed", type=POSITIVE, help="Keep time: 1 as it was, 10 ten times faster.")
 @click.option("--sink", "sinks", multiple=True, help="Build sinks anew instead of printing; they must be empty.")
 @config_option
 def command(
@@ -31,6 +29,8 @@ def command(
     for kind in kinds:
         if kind not in KINDS:
             raise ConfigError(f"--kind {kind!r}: unknown (allowed: {', '.join(KINDS)})")
+    if end is not None and begin >= end:
+        raise ConfigError(f"--from {begin} is not before --to {end}")
     path = find_tape(tape, config_path)
     if sinks:
         for result in deliver(path, sinks):

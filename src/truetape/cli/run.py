@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option
+from truetape.cli._options import FiniteRange, config_option
 
 
 @click.command("run")
 @config_option
-@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds; default: until stopped.")
+@click.option("--duration", type=FiniteRange(min=0), help="Stop after so many seconds; default: until stopped.")
 def command(config_path: Path, duration: float | None) -> None:
     """Record venues and snapshot services, run jobs when they are due, alerts and the health port; SIGTERM stops all."""
     from truetape import clock

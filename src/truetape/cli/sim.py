@@ -2,13 +2,15 @@
 
 import click
 
+from truetape.cli._options import POSITIVE
+
 
 @click.command("sim")
 @click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--venue", "venues", multiple=True, help="Only these; default: all there are.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
-@click.option("--rate", default=50.0, show_default=True, help="Market events per second and symbol.")
-@click.option("--speed", default=1.0, show_default=True, help="How fast time runs.")
+@click.option("--rate", default=50.0, show_default=True, type=POSITIVE, help="Market events per second and symbol.")
+@click.option("--speed", default=1.0, show_default=True, type=POSITIVE, help="How fast time runs.")
 @click.option("--faults", default="", help="A script: `at 5s binance cut; at 8s binance freeze 3s`, or its file.")
 @click.option("--recording", multiple=True, type=click.Path(exists=True), help="Play recordings instead.")
 def command(

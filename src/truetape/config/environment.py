@@ -28,7 +28,11 @@ def read_dot_env(file: Path = DOT_ENV) -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
+    try:
+        found = dotenv_values(file, interpolate=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def load_clock() -> None:

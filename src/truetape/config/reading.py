@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); `truetape init` writes one") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not text (byte {error.start} is not UTF-8); `truetape init` writes one") from error
     return parse_settings(text, str(path), read_environment(environ))
 
 
@@ -36,7 +38,7 @@ def load_defaults(text: str = "", origin: str = "environment") -> Settings:
 def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:
     """Read settings from YAML text; `origin` names it in errors."""
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
@@ -49,6 +51,19 @@ def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settin
         if name.startswith("TRUETAPE__"):
             _override(tree, name.removeprefix("TRUETAPE__").lower().split("__"), value)
     return _apply_urls(_convert(tree, origin), environ)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as it is, but refuses a key that is given twice, of which the last one would be taken."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Read keys and values."""
+        seen = set[str]()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value}: given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def find_origins(path: Path, environ: Mapping[str, str] | None = None) -> Callable[[str], str]:

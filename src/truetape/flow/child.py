@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from truetape.config import Settings, load_clock
-from truetape.errors import TruetapeError
+from truetape.errors import TruetapeError, describe_os_error
 from truetape.flow.message import Begin, Done, Failed, read_to_child, write_line
 
 
@@ -89,5 +89,7 @@ def _tell(error: BaseException) -> str:
     """Say in one line what went wrong and, when it is a mistake of ours, where."""
     if isinstance(error, TruetapeError):
         return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return describe_os_error(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"

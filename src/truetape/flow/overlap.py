@@ -16,7 +16,7 @@ from truetape.decode.backfill import AMOUNT_SLACK
 from truetape.errors import DecodeError
 from truetape.events.backfill import BACKFILL, Began
 from truetape.events.rows import Response, Rows, Scribe, TradeRow
-from truetape.flow.loss import Subject
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.venues._contract import BulkFile, Venue
 

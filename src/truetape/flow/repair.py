@@ -16,6 +16,7 @@ from truetape.collect.key import load_key
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeLocked, VenueUnreachable
 from truetape.events.backfill import Began, Lost
+from truetape.events.schema import KINDS
 from truetape.flow.history import (
     OnProgress,
     bound_began,
@@ -29,8 +30,9 @@ from truetape.flow.history import (
     settle_lake,
 )
 from truetape.flow.hole import IDS_MAX, is_too_wide
-from truetape.flow.loss import Past, Subject, name_kind, to_us
+from truetape.flow.loss import Past, name_kind, to_us
 from truetape.flow.spool import hand_over
+from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter
@@ -100,6 +102,10 @@ def repair_gaps(
     Raises TapeLocked when a recorder holds the tape.
     """
     scope = scope or Scope()
+    if scope.venue:
+        load_venue(scope.venue)
+    if scope.channel and scope.channel not in KINDS:
+        raise ConfigError(f"channel: {scope.channel!r} is not known (allowed: {', '.join(KINDS)})")
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
@@ -190,12 +196,9 @@ def backfill(
     if begin >= end:
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     venue = load_venue(wanted.venue)
+    markets = _find_markets(venue, wanted)
     with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
-        markets = {one.market for one in venue.backfills if one.channel == wanted.channel}
-        markets = {one for one in markets if wanted.market in ("", one)}
-        if not markets:
-            find_backfill(venue, wanted)  # which says what there is instead
         subject = find_subject(settings, lake, wanted, markets, writer, options)
         found = find_backfill(venue, subject)
         _check_interval(found, subject.interval)
@@ -220,6 +223,10 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
     for one in venue.backfills:
         if (one.market, one.channel) == (subject.market, subject.channel):
             return one
+    markets = dict.fromkeys(one.market for one in venue.backfills)
+    if subject.market and subject.market not in markets:
+        allowed = ", ".join(filter(None, markets)) or "nothing"
+        raise ConfigError(f"{venue.name}: no past of market {subject.market!r} (allowed: {allowed})")
     channels = dict.fromkeys(one.channel for one in venue.backfills if subject.market in ("", one.market))
     allowed = ", ".join(channels) or "nothing"
     told = f"{f'{venue.name} {subject.market}'.strip()}: no past of {subject.channel!r} (allowed: {allowed}"
@@ -230,6 +237,16 @@ def find_backfill(venue: Venue, subject: Subject) -> Backfill:
 def _list_tellers(channel: str) -> list[str]:
     """Return the venues that tell the past of a channel."""
     return [name for name in list_venues() if any(one.channel == channel for one in load_venue(name).backfills)]
+
+
+def _find_markets(venue: Venue, wanted: Subject) -> set[str]:
+    """Return the product lines that may be meant; ConfigError, before anybody is asked, when none can be."""
+    meant = [one for one in venue.backfills if one.channel == wanted.channel and wanted.market in ("", one.market)] or [
+        find_backfill(venue, wanted)
+    ]
+    if all(one.intervals and wanted.interval not in one.intervals for one in meant):
+        _check_interval(meant[0], wanted.interval)
+    return {one.market for one in meant}
 
 
 def _check_interval(found: Backfill, interval: str) -> None:

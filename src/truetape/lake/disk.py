@@ -1,9 +1,46 @@
-"""What must be true of the disk before anybody is told that data is stored."""
+"""Where a lake lies, and what must be true of the disk before anybody is told that data is stored."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from truetape.errors import ConfigError
+
+
+def find_folder(lake: str | Path) -> Path:
+    """Return the folder of a lake; ConfigError when there is none, or when any of its tables may not be read.
+
+    A table that may not be read would look like one that is not there.
+    """
+    path = Path(lake)
+    if not path.is_dir():
+        why = "it is a file" if path.exists() else "there is no such folder"
+        raise ConfigError(f"no lake at {path}: {why} (`truetape record` or `truetape deliver` makes one)")
+    _check_readable(path)
+    for table in filter(Path.is_dir, path.iterdir()):
+        _check_readable(table)
+        _check_readable(table / "_delta_log")
+    return path
+
+
+def _check_readable(folder: Path) -> None:
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        raise ConfigError(f"{folder}: may not be read (permission denied)")
+
+
+def open_delta(table: Path, version: int | None = None) -> DeltaTable:
+    """Open a table for reading; TableNotFoundError when there is none, ConfigError in one line when it does not open."""
+    try:
+        return DeltaTable(table, version=version)
+    except TableNotFoundError:
+        raise
+    except (DeltaError, OSError) as error:
+        at = "" if version is None else f" at version {version}"
+        raise ConfigError(f"lake table {table}{at} does not open: {str(error).splitlines()[0]}") from error
 
 
 def sync_folder(path: Path) -> None:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from truetape.errors import ConfigError
 from truetape.events.schema import KINDS
+from truetape.lake.disk import find_folder, open_delta
 
 
 class TableFacts(msgspec.Struct, frozen=True):
@@ -23,14 +23,12 @@ class TableFacts(msgspec.Struct, frozen=True):
 
 def list_tables(path: str | Path) -> list[TableFacts]:
     """List the tables there are, in the order of the kinds."""
-    root = Path(path)
-    if not root.is_dir():
-        raise ConfigError(f"no lake at {root}: not a folder")
+    root = find_folder(path)
     return [_describe(root, name) for name in KINDS if DeltaTable.is_deltatable(str(root / name))]
 
 
 def _describe(root: Path, name: str) -> TableFacts:
-    table = DeltaTable(root / name)
+    table = open_delta(root / name)
     sizes = pa.table(table.get_add_actions())["size_bytes"]
     total = pc.sum(sizes).as_py() or 0
     return TableFacts(name, table.version(), int(table.count()), len(sizes), total)

@@ -16,6 +16,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from truetape import clock
 from truetape.errors import ConfigError, Fatal
 from truetape.events.schema import KINDS, Kind
+from truetape.lake.disk import find_folder, open_delta
 from truetape.lake.layout import ARCHIVE_LEVEL, PARTITIONS, build_files, sort_rows, table_schema
 from truetape.lake.pin import list_kept
 from truetape.lake.table import store_file, sync_log
@@ -60,7 +61,7 @@ def vacuum(path: str | Path, retain_hours: int = RETAIN_HOURS_DEFAULT, *, force:
     root = Path(path)
     removed = 0
     for kind in _existing_kinds(root):
-        table = DeltaTable(root / kind.name)
+        table = open_delta(root / kind.name)
         kept = list_kept(root, kind.name) or None
         done = table.vacuum(
             retain_hours, dry_run=False, enforce_retention_duration=False, full=True, keep_versions=kept
@@ -78,7 +79,7 @@ def drop_days(path: str | Path, kind: str, before: date) -> int:
     if not DeltaTable.is_deltatable(str(folder)):
         return 0
     for _ in range(_ATTEMPTS_MAX):
-        table = DeltaTable(folder)
+        table = open_delta(folder)
         old = [part for part in _list_parts(table, folder) if part.date < before.isoformat()]
         if not old:
             return 0
@@ -100,18 +101,17 @@ def drop_days(path: str | Path, kind: str, before: date) -> int:
 def count_dropped(path: str | Path) -> dict[str, int]:
     """Return how many rows `drop_days` took out of each table, ever."""
     root = Path(path)
-    counts = {kind.name: DeltaTable(root / kind.name).transaction_version(_DROPPED) for kind in _existing_kinds(root)}
+    counts = {kind.name: open_delta(root / kind.name).transaction_version(_DROPPED) for kind in _existing_kinds(root)}
     return {kind: count for kind, count in counts.items() if count}
 
 
 def _existing_kinds(root: Path) -> Iterator[Kind]:
-    if not root.is_dir():
-        raise ConfigError(f"no lake at {root}: not a folder")
+    find_folder(root)
     return (kind for kind in KINDS.values() if DeltaTable.is_deltatable(str(root / kind.name)))
 
 
 def _compact_table(root: Path, kind: Kind, rows_max: int) -> int:
-    table = DeltaTable(root / kind.name)
+    table = open_delta(root / kind.name)
     actions: list[AddAction | RemoveAction] = []
     removed = 0
     for parts in _group_parts(_list_parts(table, root / kind.name), rows_max):

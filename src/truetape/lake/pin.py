@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -12,7 +13,7 @@ from truetape import clock
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS
 from truetape.lake.digest import lake_hash
-from truetape.lake.disk import replace_file
+from truetape.lake.disk import find_folder, open_delta, replace_file
 from truetape.lake.rows import connect_duckdb, translate_errors
 from truetape.lake.snapshot import Filter, list_models, take_snapshot
 
@@ -61,6 +62,9 @@ class Pin(msgspec.Struct, frozen=True):
         return self.offsets[0] < end and first <= self.offsets[1]
 
 
+Read = TypeVar("Read")
+
+
 class _Stand(msgspec.Struct, frozen=True):
     """What a view's checkpoint says of how far it is."""
 
@@ -100,9 +104,7 @@ def pin_lake(path: str | Path, name: str, note: str = "", span: Span = (None, No
 
 def describe_lake(path: str | Path, name: str = "now", note: str = "", span: Span = (None, None)) -> Pin:
     """Say what a lake holds now, as a pin would."""
-    root = Path(path)
-    if not root.is_dir():
-        raise ConfigError(f"no lake at {root}: not a folder")
+    root = find_folder(path)
     names = [kind for kind in KINDS if DeltaTable.is_deltatable(str(root / kind))]
     tables = {table: _describe(root / table) for table in [*names, *list_models(root)]}
     made_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
@@ -114,7 +116,8 @@ def describe_lake(path: str | Path, name: str = "now", note: str = "", span: Spa
 
 def find_holder(path: str | Path, tape_id: str, first: int, end: int, received_ns: int) -> str | None:
     """Return the name of a pin that needs a tape's segment; null when none does. See `Pin.needs`."""
-    return next((pin.name for pin in list_pins(path) if pin.needs(tape_id, first, end, received_ns)), None)
+    pins = list_pins(path) if Path(path).is_dir() else ()
+    return next((pin.name for pin in pins if pin.needs(tape_id, first, end, received_ns)), None)
 
 
 def _find_offsets(root: Path, versions: dict[str, int], span: Span) -> tuple[int, int] | None:
@@ -131,8 +134,8 @@ def _find_offsets(root: Path, versions: dict[str, int], span: Span) -> tuple[int
 
 def _find_tapes(root: Path, names: list[str]) -> dict[str, int]:
     """Return how far each tape is in a lake: tables may be a commit ahead of their view's checkpoint."""
-    stands = [msgspec.json.decode(file.read_bytes(), type=_Stand) for file in (root / "_views").glob("*.json")]
-    tables = [DeltaTable(root / name) for name in names]
+    stands = [_read(file, _Stand, "the checkpoint of a view") for file in (root / "_views").glob("*.json")]
+    tables = [open_delta(root / name) for name in names]
     return {
         stand.tape_id: max(stand.offset, *(table.transaction_version(stand.tape_id) or 0 for table in tables), 0)
         for stand in stands
@@ -141,17 +144,17 @@ def _find_tapes(root: Path, names: list[str]) -> dict[str, int]:
 
 def list_pins(path: str | Path) -> list[Pin]:
     """List the pins of a lake, oldest first."""
-    files = sorted((Path(path) / _FOLDER).glob("*.json"))
-    return sorted((_read(file) for file in files), key=lambda pin: pin.made_at)
+    files = sorted((find_folder(path) / _FOLDER).glob("*.json"))
+    return sorted((_read(file, Pin, "a pin") for file in files), key=lambda pin: pin.made_at)
 
 
 def read_pin(path: str | Path, name: str) -> Pin:
     """Return a pin; ConfigError names those there are when there is none of that name."""
-    file = _find_file(Path(path), name)
+    file = _find_file(find_folder(path), name)
     if not _NAME.fullmatch(name) or not file.exists():
         known = ", ".join(pin.name for pin in list_pins(path)) or "none"
         raise ConfigError(f"pin {name!r}: there is no such pin (there are: {known})")
-    return _read(file)
+    return _read(file, Pin, "a pin")
 
 
 def drop_pin(path: str | Path, name: str) -> None:
@@ -181,7 +184,7 @@ def list_kept(path: str | Path, table: str) -> list[int]:
 
 
 def _describe(folder: Path) -> PinnedTable:
-    table = DeltaTable(folder)
+    table = open_delta(folder)
     rows = pa.table(table.get_add_actions())["num_records"].to_pylist()
     return PinnedTable(table.version(), sum(count or 0 for count in rows))
 
@@ -190,8 +193,8 @@ def _find_file(root: Path, name: str) -> Path:
     return root / _FOLDER / f"{name}.json"
 
 
-def _read(file: Path) -> Pin:
+def _read(file: Path, kind: type[Read], what: str) -> Read:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Pin)
+        return msgspec.json.decode(file.read_bytes(), type=kind)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{file}: not a pin: {error}") from error
+        raise ConfigError(f"{file}: not {what}: {error}") from error

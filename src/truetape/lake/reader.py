@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS, Kind
+from truetape.lake.disk import find_folder
 from truetape.lake.pin import read_pin
 from truetape.lake.rows import Params, Rows, connect_duckdb
 from truetape.lake.snapshot import Filter, Snapshot, build_model_query, list_models, take_snapshot
@@ -43,9 +44,7 @@ class Lake:
     """
 
     def __init__(self, path: str | Path, pin: str | None = None) -> None:
-        self.path = Path(path)
-        if not self.path.is_dir():
-            raise ConfigError(f"no lake at {self.path}: not a folder")
+        self.path = find_folder(path)
         self._pinned = None if pin is None else {n: t.version for n, t in read_pin(path, pin).tables.items()}
 
     def rows(

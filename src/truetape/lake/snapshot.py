@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import msgspec
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 
 from truetape.errors import ConfigError
 from truetape.events.schema import KINDS, ColumnType, Kind
+from truetape.lake.disk import open_delta
 
 _SQL_TYPES: dict[ColumnType, str] = {
     ColumnType.TEXT: "VARCHAR",
@@ -77,13 +77,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 def take_snapshot(root: Path, kind: Kind, version: int | None = None) -> Snapshot:
     """Read which files a kind's table has, now or at a version; a table not made yet is empty."""
     try:
-        table = DeltaTable(root / kind.name, version=version)
+        table = open_delta(root / kind.name, version)
     except TableNotFoundError:
         if version is not None:
             raise ConfigError(f"lake {root}: no {kind.name} rows, so no version {version} of them") from None
         return Snapshot(kind, -1, frozenset(kind.arrow.names), ())
-    except DeltaError as error:
-        raise ConfigError(f"lake {root}: {kind.name} at version {version} does not open: {error}") from error
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     columns = frozenset(field.name for field in table.schema().fields)
     files = (
@@ -99,7 +97,7 @@ def list_models(root: Path) -> list[str]:
 
 def build_model_query(root: Path, model: str, version: int | None = None) -> str:
     """Write the SELECT over the files that a model's table has now, or had in a version."""
-    table = DeltaTable(root / model, version=version)
+    table = open_delta(root / model, version)
     uris = ", ".join(quote_text(_escape_glob(uri)) for uri in sorted(table.file_uris()))
     if uris:
         source = f"read_parquet([{uris}], hive_partitioning = true, hive_types = {{'date': DATE, 'venue': VARCHAR}})"

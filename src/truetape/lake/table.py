@@ -13,7 +13,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from truetape import clock
 from truetape.errors import SinkError
 from truetape.events.schema import Kind
-from truetape.lake.disk import sync_folder
+from truetape.lake.disk import open_delta, sync_folder
 from truetape.lake.layout import PARTITIONS, LakeFile, build_files, sort_rows, table_schema
 
 _COMMITS_PER_HANDLE_MAX = 100
@@ -80,7 +80,7 @@ class LakeTable:
 def open_table(path: Path, kind: Kind) -> DeltaTable:
     """Open a kind's table, made when missing and widened when the kind has new columns."""
     try:
-        table = DeltaTable(path)
+        table = open_delta(path)
     except TableNotFoundError:
         path.mkdir(parents=True, exist_ok=True)
         schema = table_schema(kind)
@@ -95,7 +95,7 @@ def open_table(path: Path, kind: Kind) -> DeltaTable:
 def count_rows(path: Path) -> int:
     """Count the rows of a kind's table from its log; 0 when it does not exist."""
     try:
-        return int(DeltaTable(path).count())
+        return int(open_delta(path).count())
     except TableNotFoundError:
         return 0
 

@@ -5,6 +5,7 @@ stands beyond its tape; what it lacks, `deliver` carries over.
 """
 
 import contextlib
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from truetape.ops.place import find_place
 from truetape.ops.store import Store
 from truetape.sinks import split_spec
 from truetape.tape import SegmentInfo, find_folder, has_tape, list_sealed
-from truetape.tape.folder import SUFFIX, segment_path
+from truetape.tape.folder import SUFFIX, check_identity, segment_path
 
 _LEFT_OUT = (".tmp", ".partial", ".lock", "-wal", "-shm")
 _LOCKS = ("lock", "_build")
@@ -80,18 +81,28 @@ SETTLE_MAX = 10
 
 def back_up(settings: Settings, place: str) -> BackupReport:
     """Copy the tape and the sinks to a store; what is there already is not copied again."""
-    store = Store(place)
+    store, tapes = Store(place), _find_tapes(settings)
+    for folder in tapes.values():
+        check_identity(folder)
+    _check_place(settings, place, tapes)
     copying = _Copying(store, _read_newest(store))
     with tempfile.TemporaryDirectory(prefix="truetape-backup-") as scratch:
         for found in _list_files(settings, Path(scratch)):
             copying.copy(found)
-    for part, folder in _find_tapes(settings).items():
+    for part, folder in tapes.items():
         _settle_tape(part, folder, copying)
     now = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}"
     entries = tuple(copying.entries.values())
     store.write_list(name, msgspec.json.encode(Listing(FORMAT, now, settings.tape, settings.sinks, entries)))
     return BackupReport(name, len(entries), sum(e.size for e in entries), copying.new_files, copying.new_bytes)
+
+
+def _check_place(settings: Settings, place: str, tapes: dict[str, Path]) -> None:
+    """Refuse a folder within what is copied: it would be copied, too, from then on."""
+    for source in (*tapes.values(), *(find_place(spec) for spec in settings.sinks)):
+        if "://" not in place and Path(place).resolve().is_relative_to(source.resolve()):
+            raise ConfigError(f"backup.to: {place} lies within {source}, which is copied; name another place")
 
 
 def list_backups(place: str) -> list[BackupReport]:
@@ -168,10 +179,17 @@ def _walk(part: str, root: Path) -> Iterator[_Found]:
     """List files; logs of tables first: what they name is there before them."""
     if not root.is_dir():
         return
-    paths = [path for path in root.rglob("*") if path.is_file() and not _is_left_out(path.relative_to(root))]
+    found = (Path(folder) / name for folder, _, names in os.walk(root, onerror=_refuse) for name in names)
+    paths = [path for path in found if path.is_file() and not _is_left_out(path.relative_to(root))]
     for path in sorted(paths, key=lambda path: ("_delta_log" not in path.parts, path)):
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, as files are that nothing names any more
             yield _look_at(part, root, path)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that may not be read would be missing in the backup; one that is deleted meanwhile is not."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _is_left_out(path: Path) -> bool:
@@ -206,7 +224,8 @@ class _Copying:
 def _settle_tape(part: str, folder: Path, copying: _Copying) -> None:
     """Copy the manifest last, and again what was sealed or recompressed meanwhile, until all hashes agree."""
     for _ in range(SETTLE_MAX):
-        copying.copy(_look_at(part, folder, folder / "manifest.jsonl"))
+        with contextlib.suppress(FileNotFoundError):  # nothing was sealed yet
+            copying.copy(_look_at(part, folder, folder / "manifest.jsonl"))
         wrong = [info for info in list_sealed(folder) if _differs(part, info, copying)]
         if not wrong:
             return

@@ -118,7 +118,8 @@ def _open_place(place: str) -> tuple[fs.FileSystem, str]:
     """Open a folder, or `s3://bucket/prefix?endpoint_override=…`; keys of S3 come from its usual variables."""
     if "://" not in place:
         root = Path(place)
-        root.mkdir(parents=True, exist_ok=True)
+        if root.exists() and not root.is_dir():
+            raise ConfigError(f"{place}: it is a file; backups go into a folder, or to s3://bucket/prefix")
         return fs.LocalFileSystem(), str(root.resolve())
     if not place.startswith("s3://"):
         raise ConfigError(f"backup.to: {place!r} is neither a folder nor s3://bucket/prefix")
@@ -126,6 +127,8 @@ def _open_place(place: str) -> tuple[fs.FileSystem, str]:
         files, root_path = fs.FileSystem.from_uri(place)
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"backup.to: {place!r}: {str(error).splitlines()[0]}") from error
+    if not root_path.strip("/"):
+        raise ConfigError(f"backup.to: {place!r} names no bucket (allowed: s3://bucket/prefix)")
     return files, root_path.rstrip("/")
 
 

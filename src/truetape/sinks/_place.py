@@ -22,6 +22,14 @@ def check_options(sink: str, location: str, options: Mapping[str, str], allowed:
             raise ConfigError(f"sink {sink}: unknown option {key!r}; allowed: {', '.join(allowed) or 'none'}")
 
 
+def find_folder(sink: str, location: str) -> Path:
+    """Return the folder of a sink, which need not be there yet; refuse a file."""
+    folder = Path(location)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"sink {sink}: {folder} is a file; name a folder, {sink}:DIR")
+    return folder
+
+
 def read_flag(sink: str, options: Mapping[str, str], key: str) -> bool:
     """Read a true/false option; false when absent."""
     text = options.get(key, "false")

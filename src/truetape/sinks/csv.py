@@ -20,7 +20,7 @@ from truetape.events.checkpoint import Checkpoint
 from truetape.events.schema import KINDS, Kind
 from truetape.lake.disk import replace_file, sync_folder
 from truetape.sinks._contract import Step, check_tables, drop_stored, ignore_step
-from truetape.sinks._place import check_options, make_filename, read_flag
+from truetape.sinks._place import check_options, find_folder, make_filename, read_flag
 from truetape.sinks._text import render_columns
 
 _FILES_PER_DAY_MAX = 100
@@ -136,7 +136,7 @@ EXAMPLES = ("csv:DIR", "csv:DIR?gzip=true")
 def connect(location: str, options: Mapping[str, str], tape_id: str, step: Step = ignore_step) -> CsvSink:
     """Open the folder `location`, made when missing; `gzip=true` compresses."""
     check_options("csv", location, options, ("gzip",))
-    return CsvSink(Path(location), tape_id, compress=read_flag("csv", options, "gzip"), step=step)
+    return CsvSink(find_folder("csv", location), tape_id, compress=read_flag("csv", options, "gzip"), step=step)
 
 
 def _split_rows(kind: Kind, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:

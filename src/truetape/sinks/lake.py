@@ -17,7 +17,7 @@ from truetape.events.schema import KINDS
 from truetape.lake.disk import replace_file
 from truetape.lake.table import LakeTable, count_rows
 from truetape.sinks._contract import Step, check_tables, ignore_step
-from truetape.sinks._place import check_options, make_filename, read_checkpoint
+from truetape.sinks._place import check_options, find_folder, make_filename, read_checkpoint
 
 
 class LakeSink:
@@ -60,4 +60,4 @@ EXAMPLES = ("lake:DIR",)
 def connect(location: str, options: Mapping[str, str], tape_id: str, step: Step = ignore_step) -> LakeSink:
     """Open the lake in the folder `location`, made when missing."""
     check_options("lake", location, options)
-    return LakeSink(Path(location), tape_id, step)
+    return LakeSink(find_folder("lake", location), tape_id, step)

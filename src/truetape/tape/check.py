@@ -25,8 +25,9 @@ def list_segments(folder: Path) -> list[SegmentInfo]:
 
 
 def list_sealed(folder: Path) -> list[SegmentInfo]:
-    """Return the sealed segments present, in order, without reading any of them."""
+    """Return the sealed segments present, in order, without reading any of them; TapeError when it is no tape."""
     folder = Path(folder)
+    check_identity(folder)
     manifest = read_manifest(folder)
     return [manifest[first] for first in list_firsts(folder) if first in manifest]
 

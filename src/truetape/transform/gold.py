@@ -5,10 +5,11 @@ import hashlib
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from truetape.errors import BuildError
+from truetape.lake.disk import open_delta
 from truetape.lake.rows import connect_duckdb
 from truetape.transform.unit import Unit, list_files, open_database, select_files
 
@@ -19,7 +20,7 @@ _BATCH_ROWS = 65_536
 def read_version(lake: Path, model: str) -> int | None:
     """Give the version of a gold table; null when there is none."""
     try:
-        return int(DeltaTable(lake / model).version())
+        return int(open_delta(lake / model).version())
     except TableNotFoundError:
         return None
 

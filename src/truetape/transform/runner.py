@@ -14,6 +14,7 @@ import msgspec
 
 from truetape import clock
 from truetape.errors import BuildError, ConfigError
+from truetape.lake.disk import find_folder
 from truetape.transform import book, market
 from truetape.transform.batch import MarketPlan, Work, build_plan, find_market_models
 from truetape.transform.engine import OnProgress, ignore_progress, run_models
@@ -112,9 +113,7 @@ def build(
     earlier are built as if it were silent since. Two builds of equal rows give equal tables, in one pass or in many.
     """
     started = clock.monotonic_ns()
-    root = Path(lake).resolve()
-    if not root.is_dir():
-        raise ConfigError(f"{lake}: no lake here; `truetape deliver` or `truetape record` makes one")
+    root = find_folder(lake).resolve()
     wanted = _choose_models(models)
     settings = _check_variables(dict(variables or {}))
     with _lock_builds(root / "_build") as work:

@@ -14,11 +14,11 @@ from typing import Any
 
 import duckdb
 import msgspec
-from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from truetape.errors import BuildError
 from truetape.events.schema import KINDS
+from truetape.lake.disk import open_delta
 from truetape.lake.rows import connect_duckdb
 from truetape.lake.snapshot import quote_text, take_snapshot
 
@@ -56,7 +56,7 @@ Starts = dict[str, int]
 def list_files(lake: Path, table: str) -> list[str]:
     """List the data files of a table as its log has them now; empty when there is no table."""
     try:
-        return sorted(DeltaTable(lake / table).file_uris())
+        return sorted(open_delta(lake / table).file_uris())
     except TableNotFoundError:
         return []
 

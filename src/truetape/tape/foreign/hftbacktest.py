@@ -27,14 +27,16 @@ def start_reading(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadL
     feed, symbols = _survey(lines())
     feed = origin.feed if origin.feed is not None else feed
     if feed is None and origin.venue == "binance":
-        raise ValueError("no depth update tells the feed: name it")
+        first = next(lines(), None)
+        if first is None:
+            raise ValueError("it is empty")
+        _check_line(first)
+        raise ValueError("no depth update tells the feed: name it with --feed")
 
     feed = feed or ""
 
     def read_line(line: bytes) -> tuple[Frame, ...]:
-        time, _, payload = line.partition(b" ")
-        if not time.isdigit() or not payload:
-            raise ValueError("not `<time> <frame>`")
+        time, payload = _check_line(line)
         received_ns = int(time) if int(time) >= _NANOSECONDS_FROM else int(time) * 1000
         if not payload.startswith(_SNAPSHOT):
             return (Frame(received_ns, 0, FrameKind.TEXT, origin.venue, feed, origin.connection, payload),)
@@ -42,6 +44,13 @@ def start_reading(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadL
         return (Frame(received_ns, 0, FrameKind.RESPONSE, origin.venue, feed, origin.connection, payload, meta),)
 
     return read_line
+
+
+def _check_line(line: bytes) -> tuple[bytes, bytes]:
+    time, _, payload = line.partition(b" ")
+    if not time.isdigit() or not payload:
+        raise ValueError("not `<time> <frame>`")
+    return time, payload
 
 
 def _survey(lines: Iterator[bytes]) -> tuple[str | None, set[str]]:

@@ -11,7 +11,7 @@ _STEP_NS = 1000
 def start_reading(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadLine:
     """Give each frame the start time and a microsecond more than the one before."""
     if not origin.start_ns:
-        raise ValueError("plain frames have no times: give the first frame's")
+        raise ValueError("plain frames have no times: give the first frame's with --start")
     at = origin.start_ns
     is_first = True
 
