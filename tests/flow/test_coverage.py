@@ -16,6 +16,7 @@ from truetape.config import Settings, parse_settings
 from truetape.flow import verify
 from truetape.flow.coverage import Span, subtract
 from truetape.flow.repair import backfill
+from truetape.flow.subject import Subject
 from truetape.lake import Lake, drop_days
 from truetape.sim.server import SimServer, Synthetic
 from truetape.tape import FrameKind, open_reader
