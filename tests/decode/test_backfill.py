@@ -252,3 +252,23 @@ def test_a_merged_row_is_not_taken_apart() -> None:
     tables = decode([*OPENING, live(1, 1), live(7, 7), began(span, identity="number"), page(range(1, 8)), ended()])
     assert list_ids(tables) == [1, 7, 2, 3, 4]
     assert judge(tables)[0] == "repaired"
+
+
+@pytest.mark.parametrize("stop", [None, 9, 11])
+def test_rows_of_a_file_that_are_known_by_their_places_are_left_out(stop: int | None) -> None:
+    """What is told of one block holds until something else is told; a file that was taken whole closes its gaps."""
+    told = Began(
+        market="spot", channel="trade", venue_symbol="BTCUSDT", identity="number", from_us=at(0) // 1000,
+        to_us=at(20) // 1000, missing=(Range(),), file="https://host/file.zip",
+    )  # fmt: skip
+    lost = Lost("g1", at(3) // 1000, at(7) // 1000, "sequence")
+    steps = [
+        msgspec.structs.replace(told, known_rows=((1, 2), (4, 9))),
+        told,
+        msgspec.structs.replace(told, missing=(), gaps=(lost,)),
+    ]
+    first, second, last = (event(PAST, 99, "backfill_began", **msgspec.to_builtins(step)) for step in steps)
+    tables = decode([*HOLED, first, page([4, 5, 6, 9]), second, page([10, 11]), ended(), last, ended()], stop)
+    assert list_ids(tables) == [1, 2, 3, 7, 8, 4, 9, 10, 11]
+    state, evidence = judge(tables)
+    assert (state, evidence["file"]) == ("repaired", "https://host/file.zip")
