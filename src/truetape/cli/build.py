@@ -42,4 +42,5 @@ def command(
     variables["large_order_min"] = told if large_order_min is None else large_order_min
     with show_progress() as report:
         result = build(find_lake(lake, config_path), models or None, full=full, variables=variables, on_progress=report)
-    print_rows([msgspec.structs.asdict(model) for model in result.models], as_json=as_json, title="models")
+    rows = [msgspec.structs.asdict(model) | {"seconds": round(model.seconds, 3)} for model in result.models]
+    print_rows(rows, as_json=as_json, title="models")

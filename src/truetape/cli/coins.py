@@ -11,6 +11,8 @@ from truetape.cli._output import print_rows
 
 _limit_option = click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
 _currency_option = click.option("--currency", default="usd", show_default=True, help="What prices are in.")
+_NOTHING = "nothing was fetched? `truetape jobs run market_data` fetches, `truetape jobs history` tells"
+_APART = "it takes two snapshots so far apart: `truetape jobs run market_data` takes one, `truetape run` one an hour"
 HOURS_MAX = 24 * 3660
 """Ten years."""
 
@@ -57,12 +59,10 @@ def ranks(
     if coin is not None:
         _print(list_rank_steps(opened, coin, currency), as_json=as_json, title=f"ranks of {coin}")
     else:
-        _print(list_rank_changes(opened, hours, limit, currency), as_json=as_json, title="rank changes")
+        _print(list_rank_changes(opened, hours, limit, currency), as_json=as_json, title="rank changes", hint=_APART)
 
 
-def _print(found: Sequence[msgspec.Struct], *, as_json: bool, title: str) -> None:
+def _print(found: Sequence[msgspec.Struct], *, as_json: bool, title: str, hint: str = _NOTHING) -> None:
     print_rows([msgspec.structs.asdict(one) for one in found], as_json=as_json, title=title)
     if not found and not as_json:
-        click.echo(
-            "nothing was fetched? `truetape jobs run market_data` fetches, `truetape jobs history` tells", err=True
-        )
+        click.echo(hint, err=True)
