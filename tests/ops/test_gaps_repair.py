@@ -78,9 +78,12 @@ async def test_a_recorder_does_the_work_that_it_is_handed(tmp_path: Path) -> Non
         recording = asyncio.create_task(record(settings, lambda status: None, duration_s=60))
         assert await wait_for(settings, "closed")
         later = datetime.fromtimestamp(server.time.now_us() / 1e6, UTC) + timedelta(hours=1)
-        done = await asyncio.to_thread(repair_beside, settings, now=later)
-        assert isinstance(done, Handed)
-        assert done.asked and not done.failed, done
+        done = Handed((), (), 0, ())
+        while not done.asked:  # tables are committed one after the other: the streams may come after their gaps
+            found = await asyncio.to_thread(repair_beside, settings, now=later)
+            assert isinstance(found, Handed)
+            done = found
+        assert not done.failed, done
         ahead = await asyncio.to_thread(repair_beside, settings, pending=done.asked, now=later)
         assert isinstance(ahead, Handed)
         assert not set(ahead.asked) & set(done.asked)
