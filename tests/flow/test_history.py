@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from truetape.config import parse_settings
+from truetape.config import find_url, parse_settings
 from truetape.errors import ConfigError, TruetapeError
 from truetape.flow import verify
-from truetape.flow.history import find_url
 from truetape.flow.repair import backfill
 from truetape.flow.subject import Subject
 from truetape.sim.server import SimServer, Synthetic

@@ -17,6 +17,7 @@ from truetape.config.environment import (
 )
 from truetape.config.reading import (
     find_origins,
+    find_url,
     load_defaults,
     load_settings,
     parse_settings,
@@ -65,6 +66,7 @@ __all__ = [
     "TardisSettings",
     "VenueSettings",
     "find_origins",
+    "find_url",
     "load_alert_urls",
     "load_clock",
     "load_defaults",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from truetape.config.environment import read_dot_env, read_environment
+from truetape.config.environment import load_url, read_dot_env, read_environment
 from truetape.config.settings import ArchiveSettings, Settings, SnapshotSettings, VenueSettings
 from truetape.errors import ConfigError
 
@@ -187,6 +187,15 @@ def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
             raise ConfigError(f"tardis.{name}: {url!r} is not an http:// or https:// address")
     tardis = msgspec.structs.replace(settings.tardis, **{name: url.rstrip("/") for name, url in addresses.items()})
     return msgspec.structs.replace(settings, venues=venues, archive=archive, coins=coins, tardis=tardis)
+
+
+def find_url(settings: Settings, venue: str) -> str:
+    """Return the server that is asked of a venue's past, also of one that is not in the settings; empty: its own.
+
+    `archive.<venue>.url` goes before `venues.<venue>.url`: who keeps the past may be another.
+    """
+    chosen = (settings.archive.get(venue), settings.venues.get(venue))
+    return next((one.url for one in chosen if one and one.url), "") or load_url(venue)
 
 
 def rewrite_url(url: str, override: str) -> str:

@@ -14,7 +14,7 @@ from truetape import clock
 from truetape.collect.bulk import Fetcher, Shelver, find_nothing, read_checksum
 from truetape.collect.download import Absent
 from truetape.collect.http import HttpOptions
-from truetape.config import Settings
+from truetape.config import Settings, find_url
 from truetape.errors import ConfigError, TapeError
 from truetape.events.backfill import Lost
 from truetape.flow.history import (
@@ -22,7 +22,6 @@ from truetape.flow.history import (
     count_rows,
     deliver_tape,
     find_subject,
-    find_url,
     hold_tape,
     ignore_progress,
     settle_lake,

@@ -11,7 +11,7 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, break_off
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
-from truetape.config import Settings, load_url
+from truetape.config import Settings, find_url
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
 from truetape.flow.subject import Subject
@@ -58,15 +58,6 @@ def deliver_tape(settings: Settings, on_progress: OnProgress = ignore_progress) 
 
     deliver(settings.tape, settings.sinks, settings.deliver, tell)
     return lake
-
-
-def find_url(settings: Settings, venue: str) -> str:
-    """Return the server that is asked of a venue's past, also of one that is not in the settings; empty: its own.
-
-    `archive.<venue>.url` goes before `venues.<venue>.url`: who keeps the past may be another.
-    """
-    chosen = (settings.archive.get(venue), settings.venues.get(venue))
-    return next((one.url for one in chosen if one and one.url), "") or load_url(venue)
 
 
 def find_lake(settings: Settings) -> Lake:

@@ -13,7 +13,7 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import load_key
-from truetape.config import Settings
+from truetape.config import Settings, find_url
 from truetape.errors import ConfigError, TapeLocked, VenueUnreachable
 from truetape.events.backfill import Began, Lost
 from truetape.events.schema import KINDS
@@ -23,7 +23,6 @@ from truetape.flow.history import (
     count_rows,
     find_lake,
     find_subject,
-    find_url,
     hold_tape,
     ignore_progress,
     list_streams,

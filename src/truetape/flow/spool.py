@@ -16,10 +16,9 @@ from truetape import clock
 from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.key import load_key
 from truetape.collect.recorder import Recorder
-from truetape.config import Settings
+from truetape.config import Settings, find_url
 from truetape.errors import Busy, TruetapeError
 from truetape.events.backfill import BACKFILL, Began, Ended
-from truetape.flow.history import find_url
 from truetape.tape.frame import Source
 from truetape.venues import load_venue
 

@@ -22,10 +22,10 @@ from truetape.collect.key import Key
 from truetape.collect.recording import RAW, TIMELESS, ask_machine, ask_socket, ask_vendor, fetch_recording, name_file
 from truetape.collect.replay import fetch_replay
 from truetape.collect.socket import SocketOptions
-from truetape.config import Settings, load_keys, name_key, rewrite_url
+from truetape.config import Settings, find_url, load_keys, name_key, rewrite_url
 from truetape.errors import ConfigError, TruetapeError
 from truetape.flow.foreign import NORMALIZED, TARDIS, import_files
-from truetape.flow.history import deliver_tape, find_url
+from truetape.flow.history import deliver_tape
 from truetape.lake import Lake
 from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
