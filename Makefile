@@ -8,7 +8,7 @@ export NO_MKDOCS_2_WARNING := 1 # mkdocs-material speaks of its successor on eve
 .PHONY: setup demo test lint types docs docs-check bench soak ci clean
 
 # Any change of what we depend on makes the environment anew.
-$(VENV)/.made: pyproject.toml constraints.txt $(wildcard src/truetape/compiled/*.[ch])
+$(VENV)/.made: pyproject.toml setup.py constraints.txt $(wildcard src/truetape/compiled/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
