@@ -1,7 +1,7 @@
 """An engine and what is on a tape already: where it begins, and how it gets to an offset."""
 
 from truetape.decode.engine import Engine
-from truetape.tape import FrameBatch, TapeReader
+from truetape.tape import FrameBatch, TapeReader, join_batches
 
 TAKE_ROWS = 16_384
 """Rows that are held before they become columns, which count them."""
@@ -17,7 +17,7 @@ def start_engine(reader: TapeReader, *, keep_books: bool = False) -> Engine:
 
 def decode_to(engine: Engine, reader: TapeReader, end: int | None = None) -> None:
     """Decode from where the engine stands up to an offset, or the tape's end; rows and wishes are thrown away."""
-    for batch in reader.read(max(reader.first, engine.offset)):
+    for batch in join_batches(reader.read(max(reader.first, engine.offset))):
         if end is not None and batch.offset >= end:
             break
         kept = batch.data if end is None else batch.data.slice(0, end - batch.offset)

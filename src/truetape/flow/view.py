@@ -15,7 +15,7 @@ from truetape.decode.past import decode_to, start_engine
 from truetape.events.checkpoint import Checkpoint
 from truetape.events.wish import Wish
 from truetape.sinks import Sink, open_sink
-from truetape.tape import TapeReader, open_reader
+from truetape.tape import TapeReader, join_batches, open_reader
 
 FEED_FRAMES_MAX = 4096
 """Frames decoded before their rows become columns: bounds memory, and the cost of making columns."""
@@ -75,7 +75,7 @@ class View:
     def advance(self, frames_max: int = 50_000, on_batch: Callable[[], None] = lambda: None) -> int:
         """Decode at most about so many frames that are on the tape now; return how many were. `on_batch`: after each stretch."""
         begin = self.engine.offset
-        for batch in self._reader.read(max(begin, self._reader.first), frames_max):
+        for batch in join_batches(self._reader.read(max(begin, self._reader.first), frames_max)):
             self.engine.feed(batch)
             self._seen_ns = batch.data.column("received_ns")[len(batch.data) - 1].as_py()
             if self.engine.pending >= FEED_FRAMES_MAX:
@@ -175,7 +175,7 @@ def replay(tape: str, begin: int = 0, end: int | None = None) -> Iterator[dict[s
     reader = open_reader(tape)
     try:
         engine = start_engine(reader)
-        for batch in reader.read(max(reader.first, engine.offset)):
+        for batch in join_batches(reader.read(max(reader.first, engine.offset))):
             if end is not None and batch.offset >= end:
                 return
             engine.feed(batch)

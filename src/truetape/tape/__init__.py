@@ -11,7 +11,7 @@ from truetape.tape.contract import (
     TapeWriter,
 )
 from truetape.tape.folder import find_writer, hash_file
-from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source
+from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source, join_batches
 from truetape.tape.message import iter_payloads
 from truetape.tape.opening import find_folder, has_tape, open_reader, open_writer
 from truetape.tape.reader import FileTapeReader
@@ -37,6 +37,7 @@ __all__ = [
     "has_tape",
     "hash_file",
     "iter_payloads",
+    "join_batches",
     "list_sealed",
     "list_segments",
     "open_reader",

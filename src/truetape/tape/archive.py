@@ -16,7 +16,7 @@ from truetape.tape.folder import (
     segment_path,
     sync_folder,
 )
-from truetape.tape.frame import FrameBatch
+from truetape.tape.frame import FrameBatch, join_batches
 from truetape.tape.message import decode_batch, encode_batch, options_for, pack_names
 from truetape.tape.segment import SegmentFile, Window, scan_segment
 
@@ -77,24 +77,7 @@ def _decode_batches(path: Path, first: int) -> Iterator[FrameBatch]:
 
 
 def _rebatch(path: Path, first: int, frames_max: int) -> Iterator[FrameBatch]:
-    """Join batches while they follow each other and are not too large together."""
-    parts: list[pa.RecordBatch] = []
-    start, rows, size = first, 0, 0
-    for offset, data in _decode_batches(path, first):
-        full = rows + data.num_rows > frames_max or size + data.nbytes > _ARCHIVE_BYTES_MAX
-        if parts and (full or offset != start + rows):
-            yield _join(start, parts)
-            parts, rows, size = [], 0, 0
-        if not parts:
-            start = offset
-        parts.append(data)
-        rows, size = rows + data.num_rows, size + data.nbytes
-    if parts:
-        yield _join(start, parts)
-
-
-def _join(offset: int, parts: list[pa.RecordBatch]) -> FrameBatch:
-    return FrameBatch(offset, pa.concat_batches(parts))
+    return join_batches(_decode_batches(path, first), frames_max, _ARCHIVE_BYTES_MAX)
 
 
 def _compare_frames(old: Path, new: Path, first: int, frames: int) -> None:

@@ -1,9 +1,12 @@
 """What crossed the wire: one frame, its kinds, and batches of frames as they lie on the tape."""
 
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
 import pyarrow as pa
+
+from truetape.errors import TapeError
 
 
 class FrameKind(IntEnum):
@@ -68,3 +71,40 @@ class FrameBatch(NamedTuple):
     offset: int
     data: pa.RecordBatch
     """Columns as FRAME_SCHEMA."""
+
+
+JOIN_FRAMES = 1024
+JOIN_BYTES = 1024 * 1024
+"""Frames of megabytes, as imports of tables have them, are many rows each."""
+
+
+def join_batches(
+    batches: Iterable[FrameBatch], frames: int = JOIN_FRAMES, size: int = JOIN_BYTES
+) -> Iterator[FrameBatch]:
+    """Join batches while they follow each other and are not too large together.
+
+    A busy recorder writes some hundred frames at a time; more at once cost the decoder half as much, each. What comes
+    before a damaged batch is yielded before its error is raised.
+    """
+    parts: list[pa.RecordBatch] = []
+    begin = held = held_bytes = 0
+    try:
+        for offset, data in batches:
+            is_full = held + data.num_rows > frames or held_bytes + data.nbytes > size
+            if parts and (is_full or offset != begin + held):
+                yield _join(begin, parts)
+                parts, held, held_bytes = [], 0, 0
+            if not parts:
+                begin = offset
+            parts.append(data)
+            held, held_bytes = held + data.num_rows, held_bytes + data.nbytes
+    except TapeError:
+        if parts:
+            yield _join(begin, parts)
+        raise
+    if parts:
+        yield _join(begin, parts)
+
+
+def _join(offset: int, parts: list[pa.RecordBatch]) -> FrameBatch:
+    return FrameBatch(offset, parts[0] if len(parts) == 1 else pa.concat_batches(parts))
