@@ -66,7 +66,6 @@ def ask_machine(downloader: Downloader, base: str, wanted: Minutes) -> FetchMinu
         await downloader.fetch(replay.name_replay(base, wanted, minute), told, _prove_lines)
         from_us = begin_us + minute * MINUTE_US
         await asyncio.to_thread(_arrange, told, path, from_us)
-        told.unlink()
 
     return fetch
 
@@ -81,6 +80,7 @@ def _prove_lines(path: Path) -> None:
 
 def _arrange(told: Path, path: Path, begin_us: int) -> None:
     _write_lines(path, replay.arrange_lines(read_lines(told), begin_us, begin_us + MINUTE_US))
+    told.unlink()  # here, for whoever waits may be cancelled meanwhile
 
 
 def ask_socket(base: str, wanted: Minutes, options: SocketOptions | None = None) -> FetchMinute:
@@ -91,10 +91,14 @@ def ask_socket(base: str, wanted: Minutes, options: SocketOptions | None = None)
         told = path.with_name(path.name + ".told.gz")
         await fetch_replay(replay.name_socket(base, wanted, minute), told, options, said)
         stamp = replay.stamp_minute(wanted, minute)
-        await asyncio.to_thread(lambda: _write_lines(path, (stamp + b" " + line for line in read_lines(told))))
-        told.unlink()
+        await asyncio.to_thread(_stamp, told, path, stamp)
 
     return fetch
+
+
+def _stamp(told: Path, path: Path, stamp: bytes) -> None:
+    _write_lines(path, (stamp + b" " + line for line in read_lines(told)))
+    told.unlink()
 
 
 def _write_lines(path: Path, lines: Iterable[bytes]) -> None:
