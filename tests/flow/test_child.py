@@ -1,7 +1,13 @@
 """A child process ends with its last word and nothing on standard error, though a thread still waits for a line."""
 
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
+
+from truetape.flow.child import hold_signals
 
 CODE = """
 import sys, threading
@@ -57,3 +63,16 @@ assert frame["a"].tolist() == [1]
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_does_not_end_a_process_that_only_begins(number: int) -> None:
+    code = "import time; time.sleep(1)\n" + CODE.format(end="return {}")  # long imports
+    with hold_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    time.sleep(0.3)
+    process.send_signal(number)
+    said, _ = process.communicate('{"type":"Begin","settings":{}}\n')
+    assert (process.returncode, said.strip()) == (0, '{"type":"Done","counts":{}}')

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,19 @@ import pyarrow as pa
 from truetape.config import Settings, load_clock
 from truetape.errors import TruetapeError, describe_os_error
 from truetape.flow.message import Begin, Done, Failed, read_to_child, write_line
+
+_OF_GROUPS = (signal.SIGINT, signal.SIGTERM)
+"""Terminals and service managers send them to the whole group."""
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Let no signal end a process that is started meanwhile: it hears none until `run_child` has said what it does then."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_GROUPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def say(message: msgspec.Struct) -> None:
@@ -50,8 +64,9 @@ def leave_out_pandas() -> None:
 
 def run_child(work: Callable[[Settings], dict[str, int]]) -> None:
     """Read the settings, do the work, say how it ended; exit code 2 for errors of ours, 3 for others."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and service managers signal the whole group
+    for number in _OF_GROUPS:
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it is over
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_GROUPS)
     try:
         leave_out_pandas()
         load_clock()

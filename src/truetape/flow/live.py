@@ -12,6 +12,7 @@ from truetape.collect.services import check_services
 from truetape.collect.turn import Cycle
 from truetape.config import Settings
 from truetape.errors import ConfigError, TapeError, TruetapeError
+from truetape.flow.child import hold_signals
 from truetape.flow.message import (
     Begin,
     Done,
@@ -78,9 +79,10 @@ class Recording:
         _send(self._collector, Finish())
 
     async def _start(self, module: str) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
-        )
+        with hold_signals():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
+            )
         _send(process, Begin(self._settings))
         return process
 
