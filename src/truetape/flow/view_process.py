@@ -136,7 +136,7 @@ def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> dict[str, in
     """Follow the tape until told to finish, then deliver up to its end; return the totals."""
     backoff_s = 0.5
     while not has_tape(settings.tape):  # the collector is making it
-        if _is_finishing(inbox, 0.05):
+        if _is_finishing(inbox, 0.05) and not has_tape(settings.tape):  # it may be over as soon as it is there
             return {}
     while True:
         views = Views(settings)
