@@ -113,10 +113,10 @@ def build_wire(payloads: Sequence[bytes]) -> Wire:
             if len(body) < 65536
             else b"\x7f" + len(body).to_bytes(8, "big")
         )
+        is_quote = b"@bookTicker" in payload[:60]
         for match in re.finditer(rb'"(t|a|U|u|pu)":(\d+)', payload):
-            found.append(
-                (IDS[match[1].decode()], len(match[2]), at + len(head) + match.start(2), int(match[2]), number)
-            )
+            space = "quote" if is_quote else IDS[match[1].decode()]
+            found.append((space, len(match[2]), at + len(head) + match.start(2), int(match[2]), number))
         parts.append(head + body)
         at += len(head) + len(body)
         ends.append(at)
@@ -131,8 +131,9 @@ def group_ids(found: list[tuple[str, int, int, int, int]]) -> list[Ids]:
     for space in sorted({one[0] for one in found}):
         own = [one for one in found if one[0] == space]
         low, high = min(one[3] for one in own), max(one[3] for one in own)
-        # The first book frame says which id it follows (`pu`): that one must be the last of the turn before.
-        step = high - low + (1 if space == "trade" else 0)
+        # The first book frame says which id it follows (`pu`): that one must be the last of the turn before. Quotes are
+        # ahead of the book, and go on by themselves.
+        step = high - low + (0 if space == "book" else 1)
         for digits in sorted({one[1] for one in own}):
             columns = np.array([one[2:] for one in own if one[1] == digits], np.int64)
             groups.append(Ids(digits, step, columns[:, 0], columns[:, 1], columns[:, 2]))
