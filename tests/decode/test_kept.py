@@ -1,5 +1,8 @@
 """Books kept by the run: after any changes the same levels as level by level, and the same frame found that breaks them."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +12,11 @@ from truetape.decode.book import Book
 from truetape.decode.kept import LEVELS_MIN, WORTH, Keeper
 from truetape.decode.numberbook import FastNumberBook, NumberBook, SlowNumberBook
 from truetape.decode.state import StreamState
-from truetape.decode.textbook import FastTextBook, SlowTextBook, TextBook
+from truetape.decode.textbook import FastTextBook, Latest, SlowTextBook, TextBook
 from truetape.events.instrument import Stream
 from truetape.events.run import BookRun, TextRun, join_words
 from truetape.venues import load_venue
-from truetape.venues._contract import Continuity
+from truetape.venues._contract import Continuity, Proof
 from twins import NEEDS_COMPILED, pair_twins
 
 STREAM = Stream(0, "okx", "book_change", "BTC-USDT", "BTC-USDT", "all", "public")
@@ -78,11 +81,11 @@ def test_numbers_are_as_level_by_level(
     assert book == other
 
 
-@pytest.mark.parametrize("make", pair_twins(SlowTextBook, FastTextBook))
+@pytest.mark.parametrize("make", pair_twins(partial(SlowTextBook, latest=Latest()), FastTextBook))
 @given(PICTURE, PICTURE, FRAMES, st.sampled_from([0, 2, 5]), st.integers(0, 200))
 @settings(max_examples=100, deadline=None)
 def test_text_is_as_level_by_level(
-    make: type[TextBook], bids: list, asks: list, frames: list, depth: int, spoilt: int
+    make: Callable[[Book, Proof], TextBook], bids: list, asks: list, frames: list, depth: int, spoilt: int
 ) -> None:
     text_frames = [[[write(level) for level in side] for side in frame] for frame in frames]
     picture = [[write(level) for level in side] for side in (bids, asks)]

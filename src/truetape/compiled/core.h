@@ -16,6 +16,7 @@ typedef struct {
 } Heap;
 
 int heap_reserve(Heap *heap, Py_ssize_t more); /* 0; -1: no memory, with the exception set */
+int heap_append(Heap *heap, const void *data, Py_ssize_t size); /* the same */
 
 /* number.c: each moves *at behind what it read and returns 1; 0: not this, or not to be decided here. */
 int read_whole(const char **at, const char *end, int64_t *value);

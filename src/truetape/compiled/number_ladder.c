@@ -53,11 +53,9 @@ static int set_size(NumberLadder *ladder, int number, double key, double size) {
     Py_ssize_t at = find_level(side, key);
     int is_there = is_at(side, at, key);
     if (!is_there && size == 0) return 0;
-    if (heap_reserve(&ladder->undo, (Py_ssize_t)sizeof(Undo))) return -1;
     Undo undo = {key, 0, number};
     if (is_there) memcpy(&undo.size, value_at(side, at), sizeof(double));
-    memcpy(ladder->undo.data + ladder->undo.used, &undo, sizeof undo);
-    ladder->undo.used += (Py_ssize_t)sizeof undo;
+    if (heap_append(&ladder->undo, &undo, (Py_ssize_t)sizeof undo)) return -1;
     if (!is_there) return put_in(side, at, key, &size);
     if (size == 0)
         take_out(side, at);

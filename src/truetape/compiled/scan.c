@@ -178,31 +178,17 @@ static int read_quoted(Scan *scan, double *value) {
 }
 
 static int add_level(Scan *scan, Levels *side, double price, double size) {
-    if (heap_reserve(&side->levels, 2 * (Py_ssize_t)sizeof(double))) {
-        scan->has_failed = 1;
-        return 0;
-    }
     double level[2] = {price, size};
-    memcpy(side->levels.data + side->levels.used, level, sizeof level);
-    side->levels.used += (Py_ssize_t)sizeof level;
-    return 1;
+    scan->has_failed = heap_append(&side->levels, level, (Py_ssize_t)sizeof level);
+    return !scan->has_failed;
 }
 
 static int add_word(Scan *scan, Levels *side, const char *price, Py_ssize_t price_size, const char *size, Py_ssize_t size_size) {
-    Py_ssize_t length = price_size + 1 + size_size;
-    if (heap_reserve(&side->words, length) || heap_reserve(&side->edges, (Py_ssize_t)sizeof(int64_t))) {
-        scan->has_failed = 1;
-        return 0;
-    }
-    char *word = side->words.data + side->words.used;
-    memcpy(word, price, (size_t)price_size);
-    word[price_size] = ':';
-    memcpy(word + price_size + 1, size, (size_t)size_size);
-    side->words.used += length;
-    int64_t edge = side->words.used;
-    memcpy(side->edges.data + side->edges.used, &edge, sizeof edge);
-    side->edges.used += (Py_ssize_t)sizeof edge;
-    return 1;
+    Heap *words = &side->words;
+    int64_t edge = words->used + price_size + 1 + size_size;
+    scan->has_failed = heap_append(words, price, price_size) || heap_append(words, ":", 1) || heap_append(words, size, size_size) ||
+                       heap_append(&side->edges, &edge, (Py_ssize_t)sizeof edge);
+    return !scan->has_failed;
 }
 
 /* `[["1.5","2"],…]`: levels may have more texts than price and size, all of them numbers. */
@@ -307,14 +293,6 @@ typedef struct {
     Heap counts, levels, words, edges;
 } Books;
 
-static int append(Heap *heap, const char *data, Py_ssize_t size) {
-    if (size == 0) return 0;
-    if (heap_reserve(heap, size)) return -1;
-    memcpy(heap->data + heap->used, data, (size_t)size);
-    heap->used += size;
-    return 0;
-}
-
 /* Put a frame's levels behind those of the frames before it, bids first. */
 static int append_sides(Books *books, Levels *sides) {
     for (int i = 0; i < 2; i++) {
@@ -322,8 +300,8 @@ static int append_sides(Books *books, Levels *sides) {
         int64_t count = side->levels.used / (2 * (Py_ssize_t)sizeof(double));
         int64_t *edges = (int64_t *)(void *)side->edges.data;
         for (Py_ssize_t j = 0; j < side->edges.used / (Py_ssize_t)sizeof(int64_t); j++) edges[j] += books->words.used;
-        if (append(&books->counts, (char *)&count, sizeof count) || append(&books->levels, side->levels.data, side->levels.used) ||
-            append(&books->words, side->words.data, side->words.used) || append(&books->edges, side->edges.data, side->edges.used))
+        if (heap_append(&books->counts, &count, (Py_ssize_t)sizeof count) || heap_append(&books->levels, side->levels.data, side->levels.used) ||
+            heap_append(&books->words, side->words.data, side->words.used) || heap_append(&books->edges, side->edges.data, side->edges.used))
             return -1;
         side->levels.used = side->words.used = side->edges.used = 0;
     }

@@ -119,11 +119,7 @@ static int set_word(Side *side, double key, int is_removed, const char *text, Py
 static int add_proof(Heap *proof, const Side *side, Py_ssize_t rank) {
     if (rank >= side->count) return 0;
     const Word *word = word_at(side, side->count - 1 - rank);
-    if (heap_reserve(proof, word->size + 1)) return -1;
-    if (proof->used) proof->data[proof->used++] = ':';
-    memcpy(proof->data + proof->used, word->text, (size_t)word->size);
-    proof->used += word->size;
-    return 0;
+    return (proof->used && heap_append(proof, ":", 1)) || heap_append(proof, word->text, word->size) ? -1 : 0;
 }
 
 /* CRC32, signed, of the best levels in turns, a bid first. */

@@ -11,7 +11,7 @@ from truetape import compiled
 from truetape.decode.book import Book
 from truetape.decode.numberbook import NumberBook, make_number_book
 from truetape.decode.state import StreamState
-from truetape.decode.textbook import TextBook, make_text_book
+from truetape.decode.textbook import Latest, TextBook, make_text_book
 from truetape.events.instrument import Stream
 from truetape.events.rows import Levels
 from truetape.events.run import BookRun, Floats, Integers, TextRun
@@ -43,6 +43,7 @@ class Keeper:
         self._numbers: dict[int, tuple[Book, NumberBook]] = {}
         """Stream → the book of its state, which is behind, and the same one as it is now."""
         self._texts: dict[int, tuple[Book, TextBook]] = {}
+        self._latest = Latest()
         self._changed: dict[int, int] = {}
         """Stream → levels that runs changed one by one since its book was put back last."""
 
@@ -93,7 +94,7 @@ class Keeper:
         proof = load_venue(self._streams[index].venue).proof
         if book is None or proof is None or not proof.is_of_words or (book.has_levels and not book.is_text):
             return None
-        made = make_text_book(book, proof)
+        made = make_text_book(book, proof, self._latest)
         self._texts[index] = book, made
         return made
 

@@ -30,9 +30,22 @@ class TextBook(Protocol):
         """Put the levels back."""
 
 
-def make_text_book(book: Book, proof: Proof) -> TextBook:
+class Latest:
+    """The newest run as lists, which all books share that are kept by lists."""
+
+    def __init__(self) -> None:
+        self._changes: _Changes | None = None
+
+    def read(self, run: TextRun) -> "_Changes":
+        """Return the changes of a run."""
+        if self._changes is None or self._changes.run is not run:
+            self._changes = _Changes(run)
+        return self._changes
+
+
+def make_text_book(book: Book, proof: Proof, latest: Latest) -> TextBook:
     """Return the levels of a book, best first."""
-    return FastTextBook(book, proof) if compiled.core else SlowTextBook(book, proof)
+    return FastTextBook(book, proof) if compiled.core else SlowTextBook(book, proof, latest)
 
 
 class FastTextBook:
@@ -78,11 +91,9 @@ def _make_side(prices: list[float], levels: list[tuple[str, str]]) -> Side:
 class SlowTextBook:
     """A book whose levels are text, kept by lists."""
 
-    def __init__(self, book: Book, proof: Proof) -> None:
-        self._proof, self._depth = proof, book.depth_max
+    def __init__(self, book: Book, proof: Proof, latest: Latest) -> None:
+        self._proof, self._depth, self._latest = proof, book.depth_max, latest
         self._bids, self._asks = _TextSide(book.bids, is_bid=True), _TextSide(book.asks, is_bid=False)
-        self._changes: _Changes | None = None
-        """Of the newest run."""
 
     def write(self, book: Book) -> None:
         """Put the levels back."""
@@ -95,9 +106,7 @@ class SlowTextBook:
     def apply(self, run: TextRun, frames: Sequence[int]) -> int:
         """Take some frames; return how many come before one that breaks the book."""
         # hot: bench/decode.py
-        if self._changes is None or self._changes.run is not run:
-            self._changes = _Changes(run)
-        changes, bids, asks, depth = self._changes, self._bids, self._asks, self._depth
+        changes, bids, asks, depth = self._latest.read(run), self._bids, self._asks, self._depth
         proven, add_up = self._proof.depth, self._proof.add_up
         bid_words, ask_words, bid_keys, ask_keys = bids.words, asks.words, bids.keys, asks.keys
         cuts, apply_bids, apply_asks = changes.cuts, bids.apply, asks.apply
