@@ -15,9 +15,10 @@ from truetape.cli.gaps import command
 from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
 from truetape.config import Settings, name_key, parse_settings
+from truetape.errors import ConfigError
 from truetape.flow import deliver, verify
 from truetape.flow.relay import backfill_from_relay, repair_from_relay
-from truetape.flow.repair import Repair, repair_gaps
+from truetape.flow.repair import Repair, Scope, repair_gaps
 from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
@@ -291,3 +292,12 @@ async def test_the_command_repairs(tmp_path: Path) -> None:
         done = await asyncio.to_thread(CliRunner().invoke, command, words)
     assert done.exit_code == 0 and json.loads(done.stdout)["repaired"] == 2
     assert (await asyncio.to_thread(repair_gaps, settings)).repaired == 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "says"), [(Scope(channel="trads"), "'trads'"), (Scope(venue="binanse"), "'binanse'")]
+)
+def test_what_is_not_known_is_refused_before_anybody_is_asked(scope: Scope, says: str) -> None:
+    for repair in (repair_gaps, repair_from_relay):
+        with pytest.raises(ConfigError, match=says):
+            repair(Settings(), scope)

@@ -140,6 +140,7 @@ def repair_from_relay(
     what rows of the stream are around it. Raises ConfigError when the relay cannot be asked, TapeLocked when a recorder holds the tape.
     """
     scope = scope or Scope()
+    scope.check()
     key, venue = load_relay_key(settings), _load_relay(settings)
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)

@@ -81,6 +81,13 @@ class Scope(msgspec.Struct, frozen=True):
     symbol: str = ""
     channel: str = ""
 
+    def check(self) -> None:
+        """Raise ConfigError when there is no such venue or channel."""
+        if self.venue:
+            load_venue(self.venue)
+        if self.channel and self.channel not in KINDS:
+            raise ConfigError(f"channel: {self.channel!r} is not known (allowed: {', '.join(KINDS)})")
+
     def holds(self, gap: Gap) -> bool:
         """Tell whether a gap is in it."""
         given = ((self.venue, gap.venue), (self.symbol, gap.symbol), (self.channel, gap.channel))
@@ -101,10 +108,7 @@ def repair_gaps(
     Raises TapeLocked when a recorder holds the tape.
     """
     scope = scope or Scope()
-    if scope.venue:
-        load_venue(scope.venue)
-    if scope.channel and scope.channel not in KINDS:
-        raise ConfigError(f"channel: {scope.channel!r} is not known (allowed: {', '.join(KINDS)})")
+    scope.check()
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
         gaps = [gap for gap in list_gaps(lake) if scope.holds(gap)]
