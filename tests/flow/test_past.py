@@ -16,9 +16,9 @@ from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost
 from truetape.flow import verify
 from truetape.flow.history import bound_began, find_lake, hold_tape, settle_lake
-from truetape.flow.loss import Past, to_us
+from truetape.flow.loss import Past
 from truetape.flow.repair import backfill, find_backfill
-from truetape.flow.subject import Subject
+from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.sim.server import SimServer, Synthetic
 from truetape.venues import load_venue

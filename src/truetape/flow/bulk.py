@@ -27,9 +27,9 @@ from truetape.flow.history import (
     settle_lake,
 )
 from truetape.flow.hole import SLACK_US
-from truetape.flow.loss import Past, name_kind, to_us
+from truetape.flow.loss import Past, name_kind
 from truetape.flow.overlap import Overlap
-from truetape.flow.subject import Subject
+from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 from truetape.tape import TapeWriter, hash_file

@@ -1,13 +1,12 @@
 """What of a stream's time needs no asking: told by earlier answers, by runs that broke off, or recorded."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from truetape.events.backfill import Began, Ended
-from truetape.flow.subject import Subject
+from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
 
@@ -18,7 +17,6 @@ QUIET_US = 3_600_000_000
 LATE_US = 60_000_000
 """What happened so short before it was asked for may have been told later."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVENTS = """
     select tape_offset as at, epoch_us(received_at) as us, event, detail from connection
     where venue = $venue and event in ('backfill_began', 'backfill_ended') order by tape_offset"""
@@ -66,7 +64,7 @@ def find_covered(lake: Lake, subject: Subject, kind: str, works: Sequence[Work],
     works = [one for one in works if (one.is_answered or one.began.is_alone) and one.ended_us >= first]
     rows = _ask(lake, subject, kind, works, span)
     gaps = [
-        (_to_us(gap.from_at), span[1] if gap.to_at is None else _to_us(gap.to_at))
+        (to_us(gap.from_at), span[1] if gap.to_at is None else to_us(gap.to_at))
         for gap in list_gaps(lake)
         if (gap.venue, gap.symbol, gap.channel) == (subject.venue, subject.symbol, subject.channel)
         and gap.state != "repaired"
@@ -125,7 +123,3 @@ def _ask(lake: Lake, subject: Subject, kind: str, works: Sequence[Work], span: S
     }  # fmt: skip
     rows: list[dict[str, Any]] = lake.sql(query, values).arrow().to_pylist()
     return rows
-
-
-def _to_us(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,7 +1,6 @@
 """What the lake has of a stream around its gaps, and what therefore is to be asked of the past."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -338,9 +337,3 @@ def read_interval(name: str) -> int:
     if not name[:-1].isdigit() or name[-1] not in INTERVALS_US:
         raise ConfigError(f"interval {name!r} (allowed: a number and one of {', '.join(INTERVALS_US)})")
     return int(name[:-1]) * INTERVALS_US[name[-1]]
-
-
-def to_us(moment: datetime) -> int:
-    """Return microseconds since 1970."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

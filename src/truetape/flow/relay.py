@@ -32,7 +32,7 @@ from truetape.flow.history import (
     settle_lake,
 )
 from truetape.flow.hole import SLACK_US, WIDE_US
-from truetape.flow.loss import LEAD_US, Past, to_us
+from truetape.flow.loss import LEAD_US, Past
 from truetape.flow.repair import (
     RELAY,
     OnResult,
@@ -44,7 +44,7 @@ from truetape.flow.repair import (
     name_judge,
     sum_up,
 )
-from truetape.flow.subject import Subject
+from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter

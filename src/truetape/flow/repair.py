@@ -29,9 +29,9 @@ from truetape.flow.history import (
     settle_lake,
 )
 from truetape.flow.hole import IDS_MAX, is_too_wide
-from truetape.flow.loss import Past, name_kind, to_us
+from truetape.flow.loss import Past, name_kind
 from truetape.flow.spool import hand_over
-from truetape.flow.subject import Subject
+from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter

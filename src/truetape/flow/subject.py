@@ -1,6 +1,10 @@
-"""Which stream is meant, when its past is asked for."""
+"""Which stream is meant, and which moments, when its past is asked for."""
+
+from datetime import UTC, datetime, timedelta
 
 import msgspec
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -12,3 +16,8 @@ class Subject(msgspec.Struct, frozen=True):
     venue_symbol: str
     channel: str
     interval: str = ""
+
+
+def to_us(moment: datetime) -> int:
+    """Return microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
