@@ -110,9 +110,9 @@ def list_commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for block in re.findall(r"^```(?:console|sh)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
             for line in block.splitlines():
-                text = line.removeprefix("$ ")
-                if text.startswith("truetape "):
-                    yield page.relative_to(ROOT).as_posix(), text
+                for text in re.split(r" (?:&&|;) ", line.removeprefix("$ ")):
+                    if text.startswith("truetape "):
+                        yield page.relative_to(ROOT).as_posix(), text
 
 
 COMMANDS = sorted(set(list_commands()))

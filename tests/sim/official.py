@@ -102,9 +102,9 @@ async def read_streams(tokens: list[str]) -> dict[str, int]:
 def main() -> None:
     """Print everything as one line of JSON."""
     told = read_listings()
-    first = told[SLUGS[0]]
+    first, second = told[SLUGS[0]], told[SLUGS[1]]
     told["clob"] = read_books(first["tokens"], first["condition"])  # type: ignore[index]
-    told["streams"] = asyncio.run(read_streams(first["tokens"]))  # type: ignore[index]
+    told["streams"] = asyncio.run(read_streams([*first["tokens"], *second["tokens"]]))  # type: ignore[index]
     print(json.dumps(told))
 
 

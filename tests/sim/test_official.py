@@ -13,7 +13,8 @@ SCRIPT = Path(__file__).with_name("official.py")
 async def test_official_clients_read_everything(python: str) -> None:
     async with SimServer(venues=["polymarket"]) as server:
         world, now_s = server.world.prediction, clock.wall_ns() / 1e9
-        markets = [
+        markets = [  # books are read of the first, which is not yet open: both its sides hold orders; sockets of both
+            world.find("BTC", "15m", now_s, 1),
             world.find("BTC", "15m", now_s),
             world.find("BTC", "15m", now_s, -2),
             world.find("ETH", "5m", now_s, 1),
