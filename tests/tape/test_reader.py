@@ -31,6 +31,16 @@ def test_stops_after_as_many_frames_as_asked_and_goes_on_there(tmp_path: Path) -
     reader.close()
 
 
+def test_goes_on_within_a_batch_without_walking_the_segment_again(tmp_path: Path) -> None:
+    write_tape(tmp_path, [10] * 10)
+    reader = open_reader(tmp_path)
+    assert sum(batch.data.num_rows for batch in reader.read(0, 57)) == 57
+    with (tmp_path / "segments" / f"{0:020d}.arrows").open("r+b") as segment:
+        segment.write(bytes(1000))  # whoever begins there finds nothing
+    assert [row[:2] for row in read_rows(reader, 57)] == [(n, payload_of(n)) for n in range(57, 100)]
+    reader.close()
+
+
 def test_an_empty_tape_is_read(tmp_path: Path) -> None:
     open_writer(tmp_path).close()
     reader = open_reader(tmp_path)

@@ -20,6 +20,9 @@ from truetape.tape import TapeReader, join_batches, open_reader
 FEED_FRAMES_MAX = 4096
 """Frames decoded before their rows become columns: bounds memory, and the cost of making columns."""
 
+TRIM_EVERY_NS = 5_000_000_000
+"""How often memory is given back at most."""
+
 NEWEST_ROWS = 20
 """Rows of each stretch looked at for the newest prices."""
 
@@ -56,7 +59,7 @@ class View:
         self._held: dict[str, list[pa.Table]] = {}
         self._held_rows = self._held_bytes = 0
         self._committed_ns = 0
-        self._seen_ns = 0
+        self._seen_ns = self._trimmed_ns = 0
         checkpoint = sink.resume()
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -100,9 +103,21 @@ class View:
         self._held.clear()
         self._held_rows = self._held_bytes = 0
         del tables
-        _give_memory_back()
+        self._give_memory_back()
         self._committed_ns = self._seen_ns
         self.committed = self.engine.offset
+
+    def _give_memory_back(self) -> None:
+        """Return freed memory to the system: measured, the allocators keep 100 MB and more of every commit.
+
+        Commits that follow each other closely would fault it in again at once.
+        """
+        now_ns = clock.monotonic_ns()
+        if now_ns - self._trimmed_ns >= TRIM_EVERY_NS:
+            self._trimmed_ns = now_ns
+            pa.default_memory_pool().release_unused()
+            if _MALLOC_TRIM is not None:
+                _MALLOC_TRIM(0)
 
     def _hold(self) -> None:
         for kind, table in self.engine.take().items():
@@ -128,13 +143,6 @@ class View:
         is_full = self._held_rows >= self._settings.commit_rows or self._held_bytes >= self._settings.commit_bytes
         if is_full or waited_s >= self._settings.commit_seconds:
             self.commit()
-
-
-def _give_memory_back() -> None:
-    """Return freed memory to the system: measured, the allocators keep 100 MB and more of every commit."""
-    pa.default_memory_pool().release_unused()
-    if _MALLOC_TRIM is not None:
-        _MALLOC_TRIM(0)
 
 
 _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -130,6 +130,7 @@ def sync_log(table_path: Path, version: int) -> None:
 
 
 def _drop_stored(rows: pa.Table, version: int | None) -> pa.Table:
-    if version is None:
+    offsets = rows["tape_offset"]
+    if version is None or not rows.num_rows or pc.min(offsets).as_py() >= version:
         return rows
-    return rows.filter(pc.greater_equal(rows["tape_offset"], version))
+    return rows.filter(pc.greater_equal(offsets, version))

@@ -73,8 +73,8 @@ class FrameBatch(NamedTuple):
     """Columns as FRAME_SCHEMA."""
 
 
-JOIN_FRAMES = 1024
-JOIN_BYTES = 1024 * 1024
+JOIN_FRAMES = 4096
+JOIN_BYTES = 4 * 1024 * 1024
 """Frames of megabytes, as imports of tables have them, are many rows each."""
 
 

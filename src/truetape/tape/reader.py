@@ -170,14 +170,15 @@ class FileTapeReader:
     def _take_cursor(self, offset: int) -> Cursor | None:
         """Return a cursor at or before `offset`, the one in hand if it fits; None on an empty tape."""
         kept, self._cursor = self._cursor, None
+        if kept is not None and kept.offset == offset:
+            return kept
+        firsts = list_firsts(self.folder)
+        first = firsts[max(bisect_right(firsts, offset) - 1, 0)] if firsts else None
         if kept is not None:
-            if kept.offset == offset:
+            if kept.first == first and kept.offset < offset:  # the last read ended within a batch
                 return kept
             kept.window.close()
-        firsts = list_firsts(self.folder)
-        if not firsts:
-            return None
-        return Cursor(self.folder, firsts[max(bisect_right(firsts, offset) - 1, 0)])
+        return None if first is None else Cursor(self.folder, first)
 
     def _keep_cursor(self, cursor: Cursor | None) -> None:
         if cursor is None or cursor.window.descriptor < 0:
