@@ -105,11 +105,11 @@ def render(rows: list[Row]) -> str:
 
 
 NOTES = """
-* truetape: `Engine.feed` of batches as a tape gives them, and `take` into Arrow tables each 4,096 frames, with the
-  garbage collector off, as the view process runs. On OKX each book's checksum is proven, which no other tool does.
-  Continuity rules, drift samples and lineage columns included. *Python only*: without the compiled part. Each round
-  starts with an empty engine, so that first pictures count: of OKX's 1,514 frames 20 are pictures of 800 levels, which
-  are two thirds of its cost.
+* truetape: `Engine.feed` of batches of 4,096 frames, as a view joins them when a tape is busy, and `take` of each into
+  Arrow tables, with the garbage collector off, as the view process runs. On OKX each book's checksum is proven, which
+  no other tool does. Continuity rules, drift samples and lineage columns included. *Python only*: without the compiled
+  part. Each round starts with an empty engine, so that first pictures count: of OKX's 1,514 frames 20 are pictures of
+  800 levels, which are two thirds of its cost.
 * cryptofeed: its message handlers with callbacks that do nothing; it keeps books and builds `Decimal`s in any case,
   and with `msgspec` installed, which it then uses to parse. Of trades it reads `aggTrade` only: the frames were renamed.
 * tardis-dev: `JSON.parse` and its normalising mappers, the objects dropped; it keeps no books.

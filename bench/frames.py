@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from truetape.tape import FRAME_SCHEMA, Frame, FrameBatch, FrameKind
+from truetape.tape import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, join_batches
 from truetape.tape.foreign import Origin, read_recording
 from truetape.venues import load_venue
 
@@ -132,8 +132,8 @@ def read_mix() -> list[Frame]:
 
 
 def batch_frames(frames: list[Frame]) -> list[FrameBatch]:
-    """Return frames as a tape gives them."""
-    return list(_batch(frames))
+    """Return frames as a view of a busy tape decodes them: its batches, joined."""
+    return list(join_batches(_batch(frames)))
 
 
 def _batch(frames: list[Frame]) -> Iterator[FrameBatch]:

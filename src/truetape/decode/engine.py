@@ -35,9 +35,11 @@ from truetape.venues._contract import Handler, Lane, OnMessage, Read, VenueDecod
 DAY_NS = 86_400 * 10**9
 PACK_FRAMES = 256
 """Book frames whose levels are held as Python objects at once."""
-RUN_FRAMES = 1024
+RUN_FRAMES = 4096
 """Frames decoded at once, where a venue can."""
 RUN_FRAMES_FIRST = 16
+"""One by one these tell which streams a new connection has; then runs are soon long."""
+RUN_GROWTH = 8
 RUN_FRAMES_MIN = 48
 """In fewer frames nobody looks for runs."""
 HANDLERS_MAX = 4096
@@ -142,7 +144,7 @@ class Engine:
         while begin < end:
             stop = min(begin + self._run_frames, end)
             most = RUN_FRAMES if self._sorters else PACK_FRAMES
-            self._run_frames = min(2 * self._run_frames, most)
+            self._run_frames = min(RUN_GROWTH * self._run_frames, most)
             if len(self._rows.books) * 2 > PACK_FRAMES:
                 self._settle()
                 pack_books(self._rows)
