@@ -19,7 +19,7 @@ from truetape.venues import load_venue
 
 LEVELS_MIN = 24 if compiled.core else 512
 """So many levels of one book are worth being changed at one blow."""
-WORTH = 4
+WORTH = 16 if compiled.core else 4
 """Reading a book and putting it back costs what changing one in so many of its levels does."""
 
 
