@@ -6,6 +6,7 @@ import os
 import queue
 import sys
 import threading
+from time import sleep
 
 import pyarrow as pa
 
@@ -26,10 +27,12 @@ from truetape.flow.message import (
 from truetape.flow.view import View
 from truetape.lake import compact
 from truetape.sinks import open_sink
-from truetape.tape import archive_segment, find_folder, has_tape, list_sealed, open_reader
+from truetape.tape import JOIN_FRAMES, archive_segment, find_folder, has_tape, list_sealed, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
+GATHER_FRAMES, GATHER_S = 100, 0.02
+"""When so many frames come at once, more are let come before decoding goes on: few at a time are dear."""
 NICENESS = 10
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt."""
@@ -178,6 +181,8 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
             views.archive_one()
             views.compact_when_due()
             views.wait(0.1)
+        elif GATHER_FRAMES <= advanced < JOIN_FRAMES and not finishing:
+            sleep(GATHER_S)
         finishing = finishing or _is_finishing(inbox, 0.0)  # it stays there, should the last commit fail
     views.commit()
     status = views.status()

@@ -11,7 +11,7 @@ from truetape.tape.contract import (
     TapeWriter,
 )
 from truetape.tape.folder import find_writer, hash_file
-from truetape.tape.frame import FRAME_SCHEMA, Frame, FrameBatch, FrameKind, Source, join_batches
+from truetape.tape.frame import FRAME_SCHEMA, JOIN_FRAMES, Frame, FrameBatch, FrameKind, Source, join_batches
 from truetape.tape.message import iter_payloads
 from truetape.tape.opening import find_folder, has_tape, open_reader, open_writer
 from truetape.tape.reader import FileTapeReader
@@ -19,6 +19,7 @@ from truetape.tape.writer import FileTapeWriter
 
 __all__ = [
     "FRAME_SCHEMA",
+    "JOIN_FRAMES",
     "FileTapeReader",
     "FileTapeWriter",
     "Frame",
