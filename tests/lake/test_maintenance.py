@@ -1,5 +1,7 @@
 """Compaction and vacuum."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,26 @@ def test_a_writer_open_during_compaction_goes_on(build) -> None:
     compact(lake)
     sink.write(build_tables(20, 24, ("trade",)), Checkpoint(TAPE_ID, 24, {}, b""))
     assert sink.stored()["trade"] == 72 == Lake(lake).trades().arrow().num_rows
+
+
+def test_compaction_beside_a_writer_loses_nothing(build) -> None:
+    lake = build("lake", 4, ("trade",))
+    sink = open_sink(f"lake:{lake}", TAPE_ID)
+    ends = iter(range(21, 400))
+
+    def write(over: threading.Event) -> None:
+        while not over.is_set():
+            end = next(ends)
+            sink.write(build_tables(end - 1, end, ("trade",)), Checkpoint(TAPE_ID, end, {}, b""))
+
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write, over)
+        removed = [compact(lake)["trade"] for _ in range(5)]
+        over.set()
+        writing.result()
+    assert all(removed[:1])
+    assert sink.stored()["trade"] == 3 * (next(ends) - 1) == Lake(lake).trades().arrow().num_rows
 
 
 def test_compaction_merges_files_from_before_a_kind_grew(tmp_path: Path) -> None:

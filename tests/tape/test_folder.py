@@ -1,10 +1,12 @@
+import time
 from pathlib import Path
 
 import pytest
 from tapes import write_tape
 
+from truetape import clock
 from truetape.errors import TapeError
-from truetape.tape import open_reader, open_writer, verify_tape
+from truetape.tape import TapeSettings, folder, open_reader, open_writer, verify_tape
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -53,3 +55,22 @@ def test_a_corrupt_manifest_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(TapeError, match="line 1 is corrupt"):
         open_writer(tmp_path)
     assert "line 1 is corrupt" in verify_tape(tmp_path).problems[0].reason
+
+
+def test_a_folder_of_segments_is_listed_anew_only_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tape(tmp_path, [1] * 3, settings=TapeSettings(segment_bytes_max=1))
+    listed, real, now_ns = [], folder.list_firsts, [0]
+    monkeypatch.setattr(folder, "list_firsts", lambda path: listed.append(path) or real(path))
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now_ns[0])
+    listing = folder.Listing(tmp_path)
+    # Changes within one tick leave the same time on the folder: until it is over every look counts.
+    assert [listing.read() for _ in range(3)] == [[0, 1, 2]] * 3
+    assert len(listed) == 3
+    now_ns[0] += 4 * 10**9
+    assert [listing.read() for _ in range(3)] == [[0, 1, 2]] * 3
+    assert len(listed) == 4
+    time.sleep(0.02)
+    (tmp_path / "segments" / f"{0:020d}.arrows").unlink()
+    assert listing.read() == [1, 2]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from truetape import clock
 from truetape.config import Settings
 from truetape.decode.status import StreamStatus
-from truetape.errors import SinkError, TapeError
+from truetape.errors import SinkError
 from truetape.events.wish import Wish
 from truetape.flow.child import run_child, say
 from truetape.flow.message import (
@@ -24,10 +24,10 @@ from truetape.flow.message import (
     ViewStatus,
     read_to_child,
 )
+from truetape.flow.upkeep import Upkeep
 from truetape.flow.view import View
-from truetape.lake import compact
 from truetape.sinks import open_sink
-from truetape.tape import JOIN_FRAMES, archive_segment, find_folder, has_tape, list_sealed, open_reader
+from truetape.tape import JOIN_FRAMES, has_tape, open_reader
 
 STATUS_EVERY_NS = 1_000_000_000
 RETRY_MAX_S = 30.0
@@ -47,8 +47,6 @@ class Views:
         self._sinks = [open_sink(spec, self._reader.tape_id) for spec in settings.sinks]
         self._views = [View(self._reader, sink, settings.deliver) for sink in self._sinks]
         self._watch = Watch()
-        self._archived = 0
-        self._compacted_ns = clock.monotonic_ns()
 
     def advance(self) -> int:
         """Advance every view a little; return the frames decoded."""
@@ -74,31 +72,10 @@ class Views:
         engine = self._views[0].engine
         return ViewStatus(engine.offset, self._reader.end, engine.counts, self._watch.list_streams(self._views[0]))
 
-    def archive_one(self) -> None:
-        """Recompress the oldest sealed segment that every view is past; one a call, since it takes seconds."""
-        if not self._settings.deliver.archive:
-            return
-        lowest = min((view.committed for view in self._views), default=0)
-        folder = find_folder(self._settings.tape)
-        for segment in list_sealed(folder):
-            if segment.first >= self._archived and segment.end <= lowest:
-                self._archived = segment.end
-                if segment.reason != "archived":
-                    try:
-                        archive_segment(folder, segment.first)
-                    except TapeError as error:  # it stays as it was: larger, and whole
-                        say(Failed(f"{error}; not archived", is_fatal=False))
-                    return
-
-    def compact_when_due(self) -> None:
-        """Join small files of the lakes, now and then; the tape holds what comes meanwhile."""
-        hours = self._settings.deliver.compact_hours
-        if not hours or clock.monotonic_ns() - self._compacted_ns < hours * 3600e9:
-            return
-        self._compacted_ns = clock.monotonic_ns()
-        for spec in self._settings.sinks:
-            if spec.startswith("lake:"):
-                compact(spec.removeprefix("lake:").partition("?")[0])
+    @property
+    def committed(self) -> int:
+        """Every sink has everything below this offset."""
+        return min((view.committed for view in self._views), default=0)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -137,14 +114,14 @@ def _listen(inbox: "queue.Queue[ToChild]") -> None:
 
 def run_views(settings: Settings, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
     """Follow the tape until told to finish, then deliver up to its end; return the totals."""
-    backoff_s = 0.5
+    backoff_s, upkeep = 0.5, Upkeep(settings)
     while not has_tape(settings.tape):  # the collector is making it
         if _is_finishing(inbox, 0.05) and not has_tape(settings.tape):  # it may be over as soon as it is there
             return {}
     while True:
         views = Views(settings)
         try:
-            return _follow(views, inbox)
+            return _follow(views, inbox, upkeep)
         except SinkError as error:  # the recorder goes on; what it records waits on the tape
             say(Failed(f"{error}; trying again in {backoff_s:g} s", is_fatal=False))
             if _is_finishing(inbox, backoff_s) and backoff_s >= RETRY_MAX_S:
@@ -163,7 +140,7 @@ def _is_finishing(inbox: "queue.Queue[ToChild]", wait_s: float) -> bool:
     return isinstance(message, Finish)
 
 
-def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
+def _follow(views: Views, inbox: "queue.Queue[ToChild]", upkeep: Upkeep) -> dict[str, int]:
     finishing = False
     said_ns = 0
     while True:
@@ -175,11 +152,11 @@ def _follow(views: Views, inbox: "queue.Queue[ToChild]") -> dict[str, int]:
         if now_ns - said_ns > STATUS_EVERY_NS:
             said_ns = now_ns
             say(views.status())
+            if not finishing:
+                upkeep.go_on(views.committed)
         if not advanced:
             if finishing:
                 break
-            views.archive_one()
-            views.compact_when_due()
             views.wait(0.1)
         elif GATHER_FRAMES <= advanced < JOIN_FRAMES and not finishing:
             sleep(GATHER_S)

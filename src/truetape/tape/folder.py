@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from truetape import clock
 from truetape.errors import TapeError, TapeLocked
 from truetape.tape.contract import SegmentInfo
 
@@ -58,6 +59,36 @@ def list_firsts(folder: Path) -> list[int]:
             elif not entry.name.startswith(".") and not entry.name.endswith(_OURS):
                 raise TapeError(f"{entry.path} does not belong to a tape: move it out of the segments folder")
     return sorted(firsts)
+
+
+class Listing:
+    """The first offsets of a tape's segments; the folder is listed anew when it changed.
+
+    A tape of months has a hundred thousand segments, and a reader that waits asks a hundred times a second.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._firsts: list[int] = []
+        self._changed_ns, self._seen_ns = -1, 0
+        """When the folder changed last, by its own clock, and when this was found, by ours."""
+        self._is_settled = False
+
+    def read(self) -> list[int]:
+        """Return the first offsets of the segments present, ascending; refuse foreign files."""
+        with explain_os_error(self._folder / "segments", "list"):
+            changed_ns = (self._folder / "segments").stat().st_mtime_ns
+        now_ns = clock.monotonic_ns()
+        if changed_ns != self._changed_ns:
+            self._changed_ns, self._seen_ns, self._is_settled = changed_ns, now_ns, False
+        if not self._is_settled:
+            self._firsts = list_firsts(self._folder)
+            self._is_settled = now_ns - self._seen_ns >= _TICK_NS
+        return self._firsts
+
+
+_TICK_NS = 3_000_000_000
+"""Two changes within this time may leave the same time on a folder: file systems count in steps of up to two seconds."""
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from truetape import clock
 from truetape.errors import TapeError
 from truetape.events.checkpoint import Checkpoint
-from truetape.tape.folder import check_identity, list_firsts, segment_path
+from truetape.tape.folder import Listing, check_identity, segment_path
 from truetape.tape.frame import FrameBatch
 from truetape.tape.message import PREFIX_SIZE, Head, decode_batch, is_intact
 from truetape.tape.notice import Notice, find_notice
@@ -80,7 +80,8 @@ class FileTapeReader:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.tape_id = check_identity(self.folder).id
-        list_firsts(self.folder)
+        self._listing = Listing(self.folder)
+        self._listing.read()
         self._cursor: Cursor | None = None
         """Where the last `read` stopped: the next one usually goes on there."""
         self._tail: Cursor | None = None
@@ -89,7 +90,7 @@ class FileTapeReader:
     @property
     def first(self) -> int:
         """The lowest offset still on the tape."""
-        return (list_firsts(self.folder) or [0])[0]
+        return (self._listing.read() or [0])[0]
 
     @property
     def pruned(self) -> Checkpoint | None:
@@ -102,7 +103,7 @@ class FileTapeReader:
         while True:
             tail = self._tail
             if tail is None or tail.is_over:
-                firsts = list_firsts(self.folder)
+                firsts = self._listing.read()
                 if not firsts:
                     return 0
                 if tail is None or firsts[-1] > tail.first:
@@ -172,7 +173,7 @@ class FileTapeReader:
         kept, self._cursor = self._cursor, None
         if kept is not None and kept.offset == offset:
             return kept
-        firsts = list_firsts(self.folder)
+        firsts = self._listing.read()
         first = firsts[max(bisect_right(firsts, offset) - 1, 0)] if firsts else None
         if kept is not None:
             if kept.first == first and kept.offset < offset:  # the last read ended within a batch
@@ -209,7 +210,7 @@ class FileTapeReader:
         return TapeError(f"{cursor.window.path} is damaged at byte {cursor.byte}, offset {cursor.offset}: {reason}")
 
     def _next_first(self, first: int) -> int | None:
-        firsts = list_firsts(self.folder)
+        firsts = self._listing.read()
         at = bisect_right(firsts, first)
         return firsts[at] if at < len(firsts) else None
 
