@@ -1,5 +1,6 @@
 """The daemon as an operator has it: it records, runs a job when it is due, tells trouble, answers, and stops."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 
 from truetape.cli._daemon import Daemon
 from truetape.cli._live import Lines
+from truetape.clock import run, step_virtual
 from truetape.config import CoinSettings, JobSettings, OpsSettings, Settings
 from truetape.lake import Lake
 from truetape.ops import list_jobs
@@ -169,6 +171,20 @@ async def test_without_jobs_that_are_due_nothing_is_wrong(tmp_path: Path, capsys
     assert status.tape is None
     assert "nothing is recorded: jobs run when they are due" in said
     assert "ended" not in said
+
+
+def test_what_breaks_beside_the_recording_is_begun_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings, begun = Settings(ops=OpsSettings(state=str(tmp_path / "state"))), list[float]()
+
+    async def work() -> None:
+        begun.append(asyncio.get_running_loop().time())
+        if len(begun) < 3:
+            raise ExceptionGroup("unhandled", [ValueError("no such thing")])
+
+    with Lines(settings.log) as lines, step_virtual(1767571190):
+        run(Daemon(settings, tmp_path / "truetape.yaml", lines)._keep("jobs", work))
+    assert [round(at - begun[0]) for at in begun] == [0, 60, 120]
+    assert "jobs broke, begun again in 60 s, recording goes on: ValueError: no such thing" in capsys.readouterr().out
 
 
 HOUSEKEEPING = ("build", "check", "report", "compact", "retention", "backup")

@@ -252,10 +252,10 @@ def test_hours_that_are_missing_in_the_history_of_ranks_are_a_gap(service: CoinS
     run("market_data", settings)
     first = datetime(2026, 1, 5, 3, tzinfo=UTC)
     with open_history(Path(settings.ops.state)) as history:
-        history.miss("market_data", first)
+        history.miss("market_data", [first])
         history.end(history.begin("market_data", first + timedelta(hours=1)), "failed", 1, "{}", "away")
         history.end(history.begin("market_data"), "failed", 1, "{}", "by hand")
-        history.miss("market_data", first + timedelta(hours=2))
+        history.miss("market_data", [first + timedelta(hours=2)])
     run("market_data", settings)
     run("market_data", settings)
     gaps = read(

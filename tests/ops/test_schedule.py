@@ -10,7 +10,7 @@ from truetape import clock
 from truetape.config import JobSettings, OpsSettings, Settings
 from truetape.ops import load_job, open_history
 from truetape.ops.job import Job
-from truetape.ops.schedule import catch_up, keep_schedule, launch_process
+from truetape.ops.schedule import Launch, Tell, catch_up, keep_schedule, launch_process
 
 START = datetime(2026, 1, 5, 1, 0, 30, tzinfo=UTC)
 
@@ -32,16 +32,22 @@ def keep_for(settings: Settings, hours: float, start: datetime = START) -> list[
             history.end(history.begin(job.name, due_at), "done", 1, "{}")
         launched.append((job.name, due_at))
 
+    run_schedule(settings, hours, start, launch)
+    return launched
+
+
+def run_schedule(
+    settings: Settings, hours: float, start: datetime, launch: Launch, tell: Tell = lambda job, why: None
+) -> None:
     async def main() -> None:
         try:
             async with asyncio.timeout(hours * 3600):
-                await keep_schedule(settings, launch)
+                await keep_schedule(settings, launch, tell)
         except TimeoutError:
             return
 
     with clock.step_virtual(start.timestamp()):
         clock.run(main())
-    return launched
 
 
 def test_a_job_runs_at_each_of_its_times_and_never_twice(tmp_path: Path) -> None:
@@ -74,6 +80,50 @@ def test_a_job_that_never_ran_counts_from_now(tmp_path: Path) -> None:
     with clock.step_virtual(START.timestamp()):
         assert catch_up(make_settings(tmp_path), load_job("compact"), "0 * * * *") == START.replace(second=0)
         assert catch_up(make_settings(tmp_path), load_job("compact"), "0 3 * * *") is None
+
+
+def test_a_job_that_somebody_runs_already_is_tried_again_once_a_minute(tmp_path: Path) -> None:
+    """It is not written down as begun: asking again at once would ask for as long as the other one runs."""
+    settings, launched = make_settings(tmp_path), list[datetime]()
+
+    async def launch(job: Job, due_at: datetime) -> None:
+        launched.append(due_at)
+
+    run_schedule(settings, 0.1, START.replace(hour=5, minute=59), launch)
+    assert launched == [START.replace(hour=6, minute=0, second=0)] * 6
+
+
+def test_a_history_that_cannot_be_written_is_told_and_the_schedule_goes_on(tmp_path: Path) -> None:
+    """As on a disk that is full for a while."""
+    settings, told, launched = make_settings(tmp_path), list[tuple[str, str]](), list[datetime]()
+    database = tmp_path / "state/jobs.sqlite"
+    database.mkdir(parents=True)
+
+    async def launch(job: Job, due_at: datetime) -> None:
+        with open_history(Path(settings.ops.state)) as history:
+            history.begin(job.name, due_at)
+        launched.append(due_at)
+
+    def tell(job: str, why: str) -> None:
+        told.append((job, why))
+        if len(told) == 3:
+            database.rmdir()
+
+    run_schedule(settings, 7, START, launch, tell)
+    assert [job for job, _ in told[:3]] == ["compact"] * 3
+    assert f"{database}: the jobs' history cannot be read or written (unable to open" in told[0][1]
+    assert told[3] == ("compact", "")
+    assert launched == [START.replace(hour=6, minute=0, second=0)]
+
+
+def test_what_a_clock_wrote_that_was_ahead_does_not_stop_the_schedule(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    ahead = keep_for(settings, 7, START.replace(year=2027))
+    assert [due.hour for _, due in ahead] == [6]
+    launched = keep_for(settings, 24)
+    assert [due for _, due in launched][:2] == [START.replace(hour=hour, minute=0, second=0) for hour in (6, 12)]
+    again = keep_for(settings, 13)  # set back by a day: what has run is not run once more
+    assert again == []
 
 
 async def test_a_launched_job_runs_in_a_process_of_its_own(settings: Settings, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -202,3 +203,41 @@ def test_surroundings_are_the_disk_and_failed_jobs(tmp_path: Path) -> None:
     found = add_surroundings(Vitals(), settings)
     assert found.failed_jobs == {"backup": "no space"}
     assert found.disk_free_bytes > 0
+
+
+def test_a_failure_is_known_however_many_runs_of_others_came_after_it(tmp_path: Path) -> None:
+    from truetape.ops import open_history
+
+    settings = Settings(tape=str(tmp_path / "tape"), ops=OpsSettings(state=str(tmp_path / "state")))
+    begin = datetime(2026, 1, 5, tzinfo=UTC)
+    with open_history(tmp_path / "state") as history:
+        history.end(history.begin("backup"), "failed", 1, "{}", "no space")
+        history.miss("check", [begin + timedelta(minutes=minute) for minute in range(1000)])
+    found = add_surroundings(Vitals(), settings)
+    assert found.failed_jobs == {"backup": "no space"}
+    assert [job.job for job in found.jobs] == ["backup"]
+
+
+def test_a_state_that_cannot_be_read_is_a_trouble_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "state/jobs.sqlite").mkdir(parents=True)
+    settings = Settings(tape=str(tmp_path / "tape"), ops=OpsSettings(state=str(tmp_path / "state")))
+    found = add_surroundings(Vitals(troubles=("binance: refused",)), settings)
+    assert found.troubles[0] == "binance: refused"
+    assert "the jobs' history cannot be read or written" in found.troubles[1]
+    (tmp_path / "file").write_text("")
+    found = add_surroundings(
+        Vitals(), msgspec.structs.replace(settings, ops=OpsSettings(state=str(tmp_path / "file/x")))
+    )
+    assert "there is a file where a folder is wanted" in found.troubles[0]
+
+
+def test_the_fullest_disk_counts_and_is_named(tmp_path: Path, small_disk: Callable[..., Path]) -> None:
+    small = small_disk("-t", "tmpfs", "-o", "size=512k", "tmpfs")
+    settings = Settings(
+        tape=str(tmp_path / "tape"), sinks=(f"lake:{small}/lake",), ops=OpsSettings(state=str(tmp_path / "state"))
+    )
+    vitals = add_surroundings(Vitals(), settings)
+    assert vitals.disk_free_bytes <= 512 * 1024
+    assert vitals.disk_place == f"{small}/lake"
+    told = find_troubles(vitals, None, AlertSettings())
+    assert told["disk"] == f"0.0 GB free at {small}/lake (wanted: 5.0 GB)"

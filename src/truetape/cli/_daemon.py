@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from truetape import clock
 from truetape.cli._live import Lines
+from truetape.collect.connection import find_first
 from truetape.collect.errand import name_tape
 from truetape.config import Settings, load_alert_urls
-from truetape.errors import Busy
+from truetape.errors import Busy, TruetapeError
 from truetape.flow import LiveStatus, deliver_jobs, idle, record
 from truetape.ops import coin
 from truetape.ops.alert import Message
@@ -21,7 +22,7 @@ from truetape.ops.cron import check_jobs
 from truetape.ops.letter import Postman
 from truetape.ops.lock import hold
 from truetape.ops.metrics import HealthServer
-from truetape.ops.schedule import keep_schedule, launch_process
+from truetape.ops.schedule import RETRY_S, keep_schedule, launch_process
 from truetape.ops.vital import Vitals
 from truetape.ops.watch import add_surroundings, keep_watch
 from truetape.tape import has_tape
@@ -34,8 +35,8 @@ class Daemon:
         self._settings, self._config = settings, config
         self._screen, self._say = screen, screen.say
         self._status = LiveStatus()
-        self._trouble = ""
-        """Why jobs and alerts have ended, while recording goes on."""
+        self._troubles: dict[str, str] = {}
+        """What is done beside the recording → why it is not done now."""
 
     async def run(self, duration_s: float | None = None) -> LiveStatus:
         """Record until stopped; jobs that are running when it stops are stopped, too, and say so in the history."""
@@ -51,14 +52,12 @@ class Daemon:
             recording = asyncio.create_task(self._record(duration_s))
             launch = partial(launch_process, self._config, self._say)
             beside = [
-                asyncio.create_task(keep_schedule(self._settings, launch)),
-                asyncio.create_task(keep_watch(self._settings, self._look, postman, self._tell)),
+                asyncio.create_task(self._keep("jobs", lambda: keep_schedule(self._settings, launch, self._note_job))),
+                asyncio.create_task(
+                    self._keep("alerts", lambda: keep_watch(self._settings, self._look, postman, self._tell))
+                ),
             ]
             try:
-                waiting = {recording, *beside}
-                while not recording.done():
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    self._tell_ended(done - {recording})
                 return await recording
             finally:
                 for task in beside:
@@ -66,11 +65,28 @@ class Daemon:
                 await asyncio.gather(*beside, return_exceptions=True)
                 await asyncio.to_thread(deliver_quietly, self._settings)  # a job that was stopped could not
 
-    def _tell_ended(self, tasks: "set[asyncio.Task[Any]]") -> None:
-        """Say why jobs or alerts have ended; a schedule without jobs ends at once, and nothing is wrong with that."""
-        for error in filter(None, (task.exception() for task in tasks)):
-            self._trouble = f"jobs and alerts ended, recording goes on: {error}"
-            self._say(self._trouble)
+    async def _keep(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what is done beside the recording, and begin it again when it breaks: recording goes on meanwhile."""
+        while True:
+            try:
+                return await work()
+            except Exception as error:  # noqa: BLE001 - supervisor: what is beside the recording must not end for months
+                first = find_first(error) if isinstance(error, BaseExceptionGroup) else error
+                told = str(first) if isinstance(first, TruetapeError) else f"{type(first).__name__}: {first}"
+                self._note(what, f"{what} broke, begun again in {RETRY_S:.0f} s, recording goes on: {told}")
+            await asyncio.sleep(RETRY_S)
+            self._note(what, "")
+
+    def _note_job(self, job: str, why: str) -> None:
+        self._note(f"job {job}", why and f"job {job} cannot begin, tried again: {why}")
+
+    def _note(self, what: str, why: str) -> None:
+        """Keep a trouble until it is over, and say it once."""
+        if why and self._troubles.get(what) != why:
+            self._say(why)
+        self._troubles = {key: told for key, told in self._troubles.items() if key != what} | (
+            {what: why} if why else {}
+        )
 
     async def _record(self, duration_s: float | None) -> LiveStatus:
         settings = self._settings
@@ -92,8 +108,7 @@ class Daemon:
         troubles = list(vitals.troubles)
         if is_recording(self._settings) and self._status.tape is None:
             troubles.append("recording has not begun")
-        if self._trouble:
-            troubles.append(self._trouble)
+        troubles += self._troubles.values()
         return add_surroundings(msgspec.structs.replace(vitals, troubles=tuple(troubles)), self._settings)
 
 

@@ -146,7 +146,7 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drifts_max: Annotated[int, msgspec.Meta(ge=0)] = 0
     """More changes of a message's form than this, within a minute."""
     disk_free_bytes_min: Annotated[int, msgspec.Meta(ge=0)] = 5_000_000_000
-    """Less space than this where the tape lies."""
+    """Less space than this where the tape, a sink or the state lies."""
     behind_frames_max: Count = 5_000_000
     """Decoding is further behind the tape than this."""
     group_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30

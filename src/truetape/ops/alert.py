@@ -39,7 +39,8 @@ def _iterate_troubles(now: Vitals, before: Vitals, rules: AlertSettings) -> Iter
     if now.dropped > before.dropped:
         yield "dropped", f"{now.dropped - before.dropped:,} frames dropped: the disk is too slow (gaps are declared)"
     if now.disk_free_bytes < rules.disk_free_bytes_min:
-        yield "disk", f"{now.disk_free_bytes / 1e9:,.1f} GB free (wanted: {rules.disk_free_bytes_min / 1e9:,.1f} GB)"
+        free, wanted = (f"{size / 1e9:,.1f} GB" for size in (now.disk_free_bytes, rules.disk_free_bytes_min))
+        yield "disk", f"{free} free{now.disk_place and f' at {now.disk_place}'} (wanted: {wanted})"
     if now.behind > rules.behind_frames_max:
         yield "behind", f"decoding is {now.behind:,} frames behind (allowed: {rules.behind_frames_max:,})"
     for job, why in now.failed_jobs.items():

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from truetape import clock
+from truetape.errors import Transient
 
 State = Literal["running", "done", "failed", "killed", "missed"]
 
@@ -21,6 +22,7 @@ create table if not exists runs (
     error text not null default ''
 );
 create index if not exists runs_by_job on runs (job, started_us);
+create index if not exists runs_by_due on runs (job, due_us);
 create table if not exists marks (job text not null, key text not null, value text not null, primary key (job, key));
 """
 BUSY_MS = 30_000
@@ -43,14 +45,14 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The runs of all jobs of one state folder."""
+    """The runs of all jobs of one state folder; Transient where the file cannot be read or written, as on a full disk."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
 
     def begin(self, job: str, due_at: datetime | None = None) -> int:
         """Write down that a run begins; those of dead processes are `killed` from now on. The job's lock is held."""
-        with self._connection as db:
+        with _told(self._path), self._connection as db:
             db.execute("update runs set state = 'killed', ended_us = ? where job = ? and state = 'running'",
                        (_now_us(), job))  # fmt: skip
             cursor = db.execute(
@@ -62,22 +64,30 @@ class History:
 
     def end(self, run: int, state: State, attempts: int, report: str, error: str = "") -> None:
         """Write down how a run ended."""
-        with self._connection as db:
+        with _told(self._path), self._connection as db:
             db.execute("update runs set state = ?, ended_us = ?, attempts = ?, report = ?, error = ? where id = ?",
                        (state, _now_us(), attempts, report, error, run))  # fmt: skip
 
-    def miss(self, job: str, due_at: datetime) -> None:
-        """Write down that a run was due and did not happen; once."""
-        with self._connection as db:
-            db.execute(
+    def miss(self, job: str, due: Iterable[datetime]) -> None:
+        """Write down that runs were due and did not happen; once each."""
+        with _told(self._path), self._connection as db:
+            db.executemany(
                 "insert into runs (job, due_us, started_us, ended_us, state, process)"
                 " select ?1, ?2, ?3, ?3, 'missed', 0 where not exists (select 1 from runs where job = ?1 and due_us = ?2)",
-                (job, _to_us(due_at), _now_us()),
+                [(job, _to_us(at), _now_us()) for at in due],
             )
 
     def list_runs(self, job: str | None = None, limit: int = 50) -> list[Run]:
         """List the newest runs first."""
         return self._read_runs("where ?1 is null or job = ?1 order by started_us desc, id desc limit ?2", (job, limit))
+
+    def list_newest(self, *states: State) -> list[Run]:
+        """List the newest run of each job that is in one of these states, however many others came after it."""
+        with _told(self._path):
+            jobs = [job for (job,) in self._connection.execute("select distinct job from runs order by job").fetchall()]
+        wanted = ", ".join("?" * len(states))
+        which = f"where job = ? and state in ({wanted}) order by started_us desc, id desc limit 1"
+        return [run for job in jobs for run in self._read_runs(which, (job, *states))]
 
     def read_run(self, run: int) -> Run:
         """Return what is written down of a run."""
@@ -85,37 +95,58 @@ class History:
 
     def _read_runs(self, which: str, values: tuple[object, ...]) -> list[Run]:
         columns = "job, state, due_us, started_us, ended_us, attempts, report, error"
-        rows = self._connection.execute(f"select {columns} from runs {which}", values)  # noqa: S608 - our own words
+        with _told(self._path):
+            rows = self._connection.execute(f"select {columns} from runs {which}", values).fetchall()  # noqa: S608 - ours
         return [
             Run(name, state, _from_us(due), _at(started), _from_us(ended), attempts, report, error)
             for name, state, due, started, ended, attempts, report, error in rows
         ]
 
-    def find_last_due(self, job: str) -> datetime | None:
-        """Return the newest time at which the schedule wanted the job and something was written down about it."""
-        (due_us,) = self._connection.execute("select max(due_us) from runs where job = ?", (job,)).fetchone()
+    def find_last_due(self, job: str, until: datetime) -> datetime | None:
+        """Return the newest time at which the schedule wanted the job and something was written down about it.
+
+        What is later than `until`, now, was written by a clock that has been set back since.
+        """
+        query = "select max(due_us) from runs where job = ? and due_us <= ?"
+        with _told(self._path):
+            (due_us,) = self._connection.execute(query, (job, _to_us(until))).fetchone()
         return _from_us(due_us)
 
     def mark(self, job: str, key: str, value: str) -> None:
         """Remember how far a job has come, durably."""
-        with self._connection as db:
+        with _told(self._path), self._connection as db:
             db.execute("insert or replace into marks values (?, ?, ?)", (job, key, value))
 
     def find_mark(self, job: str, key: str) -> str | None:
         """Return what was remembered."""
-        found = self._connection.execute("select value from marks where job = ? and key = ?", (job, key)).fetchone()
+        query = "select value from marks where job = ? and key = ?"
+        with _told(self._path):
+            found = self._connection.execute(query, (job, key)).fetchone()
         return None if found is None else str(found[0])
 
 
 @contextmanager
 def open_history(folder: Path) -> Iterator[History]:
-    """Open the history of a state folder, made when there is none."""
+    """Open the history of a state folder, made when there is none; raises Transient as `History` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(folder / "jobs.sqlite", timeout=BUSY_MS / 1000)) as connection:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.executescript(_SCHEMA)
-        yield History(connection)
+    path = folder / "jobs.sqlite"
+    with _told(path):
+        opened = sqlite3.connect(path, timeout=BUSY_MS / 1000)
+    with closing(opened) as connection:
+        with _told(path):
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = full")
+            connection.executescript(_SCHEMA)
+        yield History(connection, path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say in one line what the database refused."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Transient(f"{path}: the jobs' history cannot be read or written ({error})") from error
 
 
 def _now_us() -> int:

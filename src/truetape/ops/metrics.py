@@ -127,7 +127,11 @@ def _write_totals(vitals: Vitals) -> Iterator[Any]:
     yield GaugeMetricFamily(
         "truetape_frames_behind", "Frames on the tape that are not decoded yet.", value=vitals.behind
     )
-    yield GaugeMetricFamily("truetape_disk_free_bytes", "Space left where the tape lies.", value=vitals.disk_free_bytes)
+    yield GaugeMetricFamily(
+        "truetape_disk_free_bytes",
+        "Space left on the fullest disk of tape, sinks and state.",
+        value=vitals.disk_free_bytes,
+    )
     connections = GaugeMetricFamily("truetape_connections", "Connections by state.", labels=["state"])
     for state, count in vitals.connections.items():
         connections.add_metric([state], count)

@@ -9,35 +9,55 @@ from pathlib import Path
 
 from truetape import clock
 from truetape.config import JobSettings, Settings
+from truetape.errors import Transient, describe_os_error
 from truetape.ops.cron import list_scheduled, parse_schedule
 from truetape.ops.history import open_history
 from truetape.ops.job import Job
 
 Launch = Callable[[Job, datetime], Awaitable[None]]
-"""(job, when it was due) → runs it; must not raise."""
+"""(job, when it was due) → runs it; raises OSError or Transient when it cannot begin now."""
+Tell = Callable[[str, str], None]
+"""(job, why it cannot begin): empty when it can again."""
 
 DUE_MAX = 100_000
 """Runs of one job that may have been missed: a minute's job over two months."""
 LINE_BYTES_MAX = 1 << 20
 NICENESS = 10
 """Jobs give way to the recorder."""
+RETRY_S = 60.0
+"""What could not begin, as somebody runs it already or the disk is full, is tried again after this."""
 
 
-async def keep_schedule(settings: Settings, launch: Launch) -> None:
-    """Launch jobs when they are due, one at a time, until cancelled."""
-    turn = asyncio.Lock()
+async def keep_schedule(settings: Settings, launch: Launch, tell: Tell = lambda job, why: None) -> None:
+    """Launch jobs when they are due, one at a time, until cancelled; what one of them breaks is told, and tried again."""
+    alone = _take_turns(launch)
     async with asyncio.TaskGroup() as group:
         for job, schedule in list_scheduled(settings):
-            group.create_task(_keep_job(settings, job, schedule, launch, turn))
+            group.create_task(_keep_job(settings, job, schedule, alone, tell))
 
 
-async def _keep_job(settings: Settings, job: Job, schedule: str, launch: Launch, turn: asyncio.Lock) -> None:
-    trigger = parse_schedule(schedule, f"jobs.{job.name}.at")
+def _take_turns(launch: Launch) -> Launch:
+    turn = asyncio.Lock()
+
+    async def launch_alone(job: Job, due_at: datetime) -> None:
+        async with turn:
+            await launch(job, due_at)
+
+    return launch_alone
+
+
+async def _keep_job(settings: Settings, job: Job, schedule: str, launch: Launch, tell: Tell) -> None:
+    trigger, since = parse_schedule(schedule, f"jobs.{job.name}.at"), _now()
     while True:
-        due_at = catch_up(settings, job, schedule)
-        if due_at is not None:
-            async with turn:
+        try:
+            while (due_at := catch_up(settings, job, schedule, since)) is not None:
                 await launch(job, due_at)
+                if not _is_written(settings, job, due_at):
+                    await asyncio.sleep(RETRY_S)
+            tell(job.name, "")
+        except (Transient, OSError) as error:
+            tell(job.name, str(error) if isinstance(error, Transient) else describe_os_error(error))
+            await asyncio.sleep(RETRY_S)
             continue
         now = _now()
         next_at = trigger.get_next_fire_time(None, now)
@@ -47,22 +67,28 @@ async def _keep_job(settings: Settings, job: Job, schedule: str, launch: Launch,
         await asyncio.sleep(min(max((next_at - now).total_seconds(), 0.001), 60.0))
 
 
-def catch_up(settings: Settings, job: Job, schedule: str) -> datetime | None:
+def catch_up(settings: Settings, job: Job, schedule: str, since: datetime | None = None) -> datetime | None:
     """Return the newest time at which the job was due and did not run; write down what was missed before it.
 
-    A job that never ran counts from now on.
+    A job that never ran counts from `since`, when the schedule began; null: from now on.
     """
     rule = settings.jobs.get(job.name, JobSettings()).missed
     with open_history(Path(settings.ops.state)) as history:
-        known = history.find_last_due(job.name)
+        known = history.find_last_due(job.name, _now())
         if known is None:
-            known = _now().replace(second=0, microsecond=0) - timedelta(minutes=1)
+            known = (since or _now()).replace(second=0, microsecond=0) - timedelta(minutes=1)
         due = list(_list_due(schedule, job, known, _now()))
         is_late = bool(due) and _now() - due[-1] > LATE
         run = due.pop() if due and not (rule == "skip" and is_late) else None
-        for at in due:
-            history.miss(job.name, at)
+        history.miss(job.name, due)
         return run
+
+
+def _is_written(settings: Settings, job: Job, due_at: datetime) -> bool:
+    """Tell whether a run has begun; one that somebody else was at has not, and one that the disk had no space for."""
+    with open_history(Path(settings.ops.state)) as history:
+        known = history.find_last_due(job.name, due_at)
+    return known is not None and known >= due_at
 
 
 LATE = timedelta(minutes=5)

@@ -38,6 +38,9 @@ class Vitals(msgspec.Struct, frozen=True):
     """State → connections."""
     troubles: tuple[str, ...] = ()
     disk_free_bytes: int = 0
+    """Of the disk that is fullest, of those that tape, sinks and state lie on."""
+    disk_place: str = ""
+    """What lies on that disk."""
     failed_jobs: dict[str, str] = {}
     """Job whose last run failed → why."""
     jobs: tuple[JobVital, ...] = ()

@@ -3,16 +3,18 @@
 import asyncio
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from truetape import clock
 from truetape.config import Settings, load_secrets, mask_secrets
+from truetape.errors import Transient, describe_os_error
 from truetape.ops.alert import Desk, Message, find_troubles
 from truetape.ops.history import Run, open_history
 from truetape.ops.letter import Postman
+from truetape.ops.place import find_place
 from truetape.ops.vital import JobVital, Vitals
 
 LOOK_S = 5.0
@@ -47,31 +49,43 @@ async def keep_watch(
 
 
 def add_surroundings(vitals: Vitals, settings: Settings) -> Vitals:
-    """Add what the recorder does not know: the disk, and how the jobs' last runs went."""
-    place = Path(settings.tape)
-    while not place.exists():
-        place = place.parent
-    newest: dict[str, Run] = {}
-    ended: dict[str, Run] = {}
-    with open_history(Path(settings.ops.state)) as history:
-        for run in history.list_runs(limit=200):
-            if run.state != "missed":
-                newest.setdefault(run.job, run)
-            if run.state in ("done", "failed", "killed"):
-                ended.setdefault(run.job, run)
-    failed = {job: run.error or run.state for job, run in ended.items() if run.state != "done"}
-    now_s = clock.wall_ns() / 1e9
-    jobs = [
-        JobVital(job, run.state, now_s - (run.ended_at or run.started_at).timestamp()) for job, run in newest.items()
-    ]
+    """Add what the recorder does not know: the disks, and how the jobs' last runs went."""
+    troubles = list(vitals.troubles)
+    newest: list[Run] = []
+    ended: list[Run] = []
+    try:
+        with open_history(Path(settings.ops.state)) as history:
+            newest = history.list_newest("running", "done", "failed", "killed")
+            ended = history.list_newest("done", "failed", "killed")
+    except Transient as error:  # a full disk is what people must hear of
+        troubles.append(str(error))
+    except OSError as error:
+        troubles.append(describe_os_error(error))
+    free, place = min(_measure_disks(settings))
     secrets = load_secrets()
-    troubles = tuple(mask_secrets(trouble, secrets) for trouble in vitals.troubles)
-    failing = {poll: mask_secrets(why, secrets) for poll, why in vitals.failing.items()}
     return msgspec.structs.replace(
         vitals,
-        troubles=troubles,
-        failing=failing,
-        disk_free_bytes=shutil.disk_usage(place).free,
-        failed_jobs=failed,
-        jobs=tuple(jobs),
+        troubles=tuple(mask_secrets(trouble, secrets) for trouble in troubles),
+        failing={poll: mask_secrets(why, secrets) for poll, why in vitals.failing.items()},
+        disk_free_bytes=free,
+        disk_place=place,
+        failed_jobs={run.job: run.error or run.state for run in ended if run.state != "done"},
+        jobs=tuple(map(_describe_run, newest)),
     )
+
+
+def _describe_run(run: Run) -> JobVital:
+    age_s = clock.wall_ns() / 1e9 - (run.ended_at or run.started_at).timestamp()
+    return JobVital(run.job, run.state, age_s)
+
+
+def _measure_disks(settings: Settings) -> Iterator[tuple[int, str]]:
+    """Yield what is free of each disk, and what lies there: the tape is named before sinks, and these before the state."""
+    known = set[int]()
+    for place in (Path(settings.tape), *map(find_place, settings.sinks), Path(settings.ops.state)):
+        there = place
+        while not there.exists():
+            there = there.parent
+        if (device := there.stat().st_dev) not in known:
+            known.add(device)
+            yield shutil.disk_usage(there).free, str(place)

@@ -10,6 +10,9 @@ from truetape.quality import run_checks
 def _run(context: Context) -> dict[str, int | str]:
     findings = 0
     for place in list_lakes(context.settings):
+        if not place.is_dir():
+            context.say(f"{place}: no lake yet: nothing to check")
+            continue
         report = run_checks(Lake(place))
         context.say(f"{place}: {report.summary}")
         findings += len(report.findings)

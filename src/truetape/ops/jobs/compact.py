@@ -12,6 +12,9 @@ def _run(context: Context) -> dict[str, int | str]:
         raise ConfigError("sinks: there is no lake to compact")
     removed = 0
     for lake in lakes:
+        if not lake.is_dir():
+            context.say(f"{lake}: no lake yet: nothing to join")
+            continue
         removed += sum(compact(lake).values())
         context.say(f"{lake}: {removed} small files joined")
     return {"files_joined": removed}

@@ -11,6 +11,9 @@ from truetape.quality import write_report
 def _run(context: Context) -> dict[str, int | str]:
     pages = []
     for place in list_lakes(context.settings):
+        if not place.is_dir():
+            context.say(f"{place}: no lake yet: nothing to report")
+            continue
         page = write_report(Lake(place), Path(context.settings.ops.state) / "report" / place.name, str(place))
         context.say(f"report: {page}")
         pages.append(str(page))
