@@ -17,7 +17,7 @@ from truetape.flow.message import Failed
 from truetape.lake import compact
 from truetape.tape import archive_segment, find_folder, list_sealed
 
-LOOK_EVERY_NS = 10_000_000_000
+LOOK_EVERY_NS = 30_000_000_000
 NICENESS = 19
 
 Task = Callable[[], object]

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from time import sleep
 from typing import Any
 
@@ -25,6 +26,8 @@ TRIM_EVERY_NS = 5_000_000_000
 
 NEWEST_ROWS = 20
 """Rows of each stretch looked at for the newest prices."""
+NEWEST_MAX = 20_000
+"""Streams whose newest price is remembered: markets of minutes come by the hundreds a day."""
 
 _PRICES = {
     "trade": "price",
@@ -135,6 +138,8 @@ class View:
         ):
             lag_ms = None if exchange is None else (received - exchange).total_seconds() * 1e3
             self.newest[kind, venue, symbol] = (price, lag_ms)
+        if len(self.newest) > NEWEST_MAX:
+            self.newest = dict(islice(self.newest.items(), NEWEST_MAX // 2, None))
 
     def _commit_when_due(self) -> None:
         if not self._committed_ns:
