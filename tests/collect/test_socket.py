@@ -13,8 +13,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from truetape import clock
 from truetape.collect.recorder import Row
-from truetape.collect.socket import Ending, Hooks, Socket, SocketOptions, open_socket, read_retry_after
+from truetape.collect.socket import (
+    RETRY_AFTER_MAX_S,
+    Ending,
+    Hooks,
+    Socket,
+    SocketOptions,
+    open_socket,
+    read_retry_after,
+)
 from truetape.errors import RateLimited, Refused, VenueUnreachable
 from truetape.tape.frame import FrameKind
 
@@ -248,6 +257,30 @@ async def test_handshake_refusals(server: Any, status: int, headers: dict[str, s
         assert caught.value.retry_after_s == 7
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (" 0.5 ", 0.5),
+        ("Sat, 01 Jan 2000 00:02:00 GMT", 120.0),
+        ("Saturday, 01-Jan-00 00:02:00 GMT", 120.0),
+        ("Fri, 31 Dec 1999 23:00:00 GMT", 0.0),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("inf", 0.0),
+        ("soon", 0.0),
+        ("Sat, 99 Jan 2000 00:02:00 GMT", 0.0),
+        ("1e300", RETRY_AFTER_MAX_S),
+        ("Sat, 01 Jan 2028 00:00:00 GMT", RETRY_AFTER_MAX_S),
+        ("", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float) -> None:
+    with clock.compress(946_684_800.0, 1e-6):
+        assert read_retry_after(header) == pytest.approx(seconds, abs=0.01)
+
+
 async def test_nobody_there(unused_tcp_port: int) -> None:
     with pytest.raises(VenueUnreachable, match=str(unused_tcp_port)):
         await receive(f"ws://127.0.0.1:{unused_tcp_port}/")
@@ -276,9 +309,3 @@ async def test_server_that_never_answers() -> None:
         with pytest.raises(VenueUnreachable):
             await receive(f"ws://127.0.0.1:{port}/", SocketOptions(handshake_timeout_s=0.05))
         await done.wait()
-
-
-def test_retry_after() -> None:
-    assert [read_retry_after(value) for value in ("30", "1.5", None, "-1", "Wed, 21 Oct 2026 07:28:00 GMT")] == [
-        30, 1.5, 0, 0, 0,
-    ]  # fmt: skip

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import math
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Literal, NamedTuple, cast
 
@@ -36,6 +39,9 @@ REFUSALS = (401, 403, 451)
 REDIRECTS_MAX = 5
 LIMITS = (418, 429)
 """Handshake answers that ask for patience."""
+
+RETRY_AFTER_MAX_S = 7 * 86_400.0
+"""Nobody waits longer before asking again; the longest ban a venue is known to speak of is three days."""
 
 _TAIL = b"\x00\x00\xff\xff"
 _FRAGMENTS_MAX = 65_536
@@ -323,8 +329,21 @@ def explain_refusal(url: str, error: WSHandshakeError) -> VenueUnreachable | Rat
 
 
 def read_retry_after(value: str | None) -> float:
-    """Return the seconds of a Retry-After header; 0 when there is none that makes sense."""
+    """Return the seconds of a Retry-After header (RFC 9110: seconds, or a date); 0 when there is none that makes sense.
+
+    Never more than `RETRY_AFTER_MAX_S`.
+    """
+    text = (value or "").strip()
     try:
-        return max(float(value or 0), 0.0)
+        seconds = float(text)
     except ValueError:
+        seconds = _count_seconds_until(text)
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S) if math.isfinite(seconds) else 0.0
+
+
+def _count_seconds_until(date: str) -> float:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
         return 0.0
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - clock.wall_ns() / 1e9
