@@ -65,6 +65,12 @@ def test_a_script_is_lines_semicolons_yaml_or_a_file(tmp_path: Path) -> None:
         ("close", "code"),
         ("close 99", "code"),
         ("drop 3 frames off btcusdt", "understood"),
+        ("at 1.2.3s binance cut", "understood"),
+        ("429 retry-after 1.2.3", "understood"),
+        ("at 5s cut of btcusdt@trade", "whole venue"),
+        ("every 0 drop 1 frame", "whole number"),
+        ("every 1.5 drop 1 frame", "whole number"),
+        ("drop 0 frames", "of 0 frames"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, words: str) -> None:

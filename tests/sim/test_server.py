@@ -337,6 +337,35 @@ async def test_a_cut_comes_without_a_goodbye_and_a_freeze_still_answers_pings() 
     assert cut["last_id"] == ids[-1]
 
 
+@pytest.mark.parametrize(
+    ("path", "ping", "is_life"),
+    [
+        ("okx/ws/v5/public", "ping", lambda text: text == "pong"),
+        ("bybit/v5/public/linear", '{"op":"ping"}', lambda text: '"pong"' in text),
+        ("deribit/ws/api/v2", '{"id":1,"method":"public/test"}', lambda text: '"version"' in text),
+        ("ws-subscriptions-clob.polymarket.com/ws/market", "PING", lambda text: text == "PONG"),
+    ],
+)
+async def test_a_frozen_venue_answers_pings_of_its_own_kind(
+    path: str, ping: str, is_life: Callable[[str], bool]
+) -> None:
+    async with SimServer() as server, visit(server, f"/{path}") as client:
+        for venue in ("okx", "bybit", "deribit", "polymarket"):
+            server.judge.freeze(venue, 60.0)
+        await client.send(ping)
+        assert is_life((await client.socket.receive(timeout=10)).data)
+
+
+async def test_a_frozen_deribit_goes_on_with_its_heartbeat() -> None:
+    async with SimServer(time_scale=100) as server, visit(server, "/deribit/ws/api/v2") as client:
+        await client.send({"id": 1, "method": "public/set_heartbeat", "params": {"interval": 10}})
+        await client.read(lambda frame: frame.get("result") == "ok")
+        server.judge.freeze("deribit", 60.0)
+        for _ in range(3):
+            await client.read(lambda frame: frame.get("params") == {"type": "test_request"})
+            await client.send({"id": 2, "method": "public/test"})  # unanswered, it would be cut
+
+
 async def test_requests_fail_as_scripted() -> None:
     script = "binance 429 retry-after 2 for 2 requests of */time; 5xx for 1 request of */ping; cut-snapshot"
     async with SimServer(feed=FAST, faults=script) as server:
@@ -395,6 +424,9 @@ async def test_wrong_arguments_are_named() -> None:
         SimServer(venues=["binanse"])
     with pytest.raises(ConfigError, match="above 0"):
         SimServer(feed=Synthetic(rate=0))
+    with pytest.raises(ConfigError, match=r"binanse.*did you mean binance"):
+        SimServer(faults="at 5s binanse cut")
+    SimServer(venues=["okx"], faults="at 5s binance cut")  # a script may be for more than runs now
     async with SimServer() as server:
         with pytest.raises(ConfigError, match="cannot listen"):
             await SimServer(server.port).start()

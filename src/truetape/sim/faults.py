@@ -33,6 +33,8 @@ Without a trigger a fault is armed from the start; without a venue it holds for 
 """
 
 import re
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -76,7 +78,7 @@ DONE_MAX = 100_000
 
 _WHEN: dict[str, Literal["at", "after", "every"]] = {"at": "at", "after": "after", "every": "every"}
 _LINE = re.compile(
-    r"^(?:(?P<when>at|after|every)\s+(?P<value>[\d.]+)s?\s+)?"
+    r"^(?:(?P<when>at|after|every)\s+(?P<value>\d+(?:\.\d+)?)s?\s+)?"
     r"(?:(?P<venue>[a-z][a-z_]*)\s+)??"
     rf"(?P<action>{'|'.join(map(re.escape, ACTIONS))})(?=\s|$)"
     r"(?P<rest>.*)$"
@@ -84,8 +86,8 @@ _LINE = re.compile(
 _HASH = re.compile(rb'("hash": ?")([0-9a-f])')
 _KEYS = re.compile(r"^\s+(?P<key>[\w-]+)\s+(?P<new_key>[\w-]+)(?:\s+in(?=\s))?")
 _REST = re.compile(
-    r"^(?:\s+(?P<seconds>[\d.]+)s)?"
-    r"(?:\s+retry-after\s+(?P<retry>[\d.]+))?"
+    r"^(?:\s+(?P<seconds>\d+(?:\.\d+)?)s)?"
+    r"(?:\s+retry-after\s+(?P<retry>\d+(?:\.\d+)?))?"
     r"(?:\s+(?:for\s+)?(?P<count>\d+)(?:\s+(?:frames?|requests?|times?))?)?"
     r"(?:\s+of\s+(?P<pattern>\S+))?\s*$"
 )
@@ -168,6 +170,12 @@ def parse_fault(line: str) -> Fault:
         key=keys["key"] if keys else "",
         new_key=keys["new_key"] if keys else "",
     )
+    _check(line, fault)
+    return fault
+
+
+def _check(line: str, fault: Fault) -> None:
+    """Raise ConfigError for a fault that is well spelled and would never do what it says."""
     if fault.action in ("freeze", "slow", "late", "dispute", "miss", *SPELLS) and not fault.seconds:
         raise ConfigError(f"fault: {line!r}: {fault.action} needs a duration, e.g. `{fault.action} 3s`")
     if fault.action == "close" and not 1000 <= fault.count <= 4999:
@@ -176,7 +184,21 @@ def parse_fault(line: str) -> Fault:
         raise ConfigError(f"fault: {line!r}: change-field needs the old and the new key")
     if fault.is_timed and fault.when != "at":
         raise ConfigError(f"fault: {line!r}: {fault.action} is triggered by time, e.g. `at 5s {fault.action}`")
-    return fault
+    if fault.action in ("cut", "freeze") and fault.pattern != "*":
+        raise ConfigError(f"fault: {line!r}: {fault.action} holds for a whole venue, not for {fault.pattern!r}")
+    if fault.when != "at" and (fault.value < 1 or fault.value % 1):
+        raise ConfigError(f"fault: {line!r}: `{fault.when}` counts frames or requests: a whole number from 1 up")
+    if not fault.count:
+        raise ConfigError(f"fault: {line!r}: of 0 frames or requests nothing becomes")
+
+
+def check_venues(faults: Iterable[Fault], venues: Collection[str]) -> None:
+    """Raise ConfigError when a fault is of a venue that there is not."""
+    for fault in faults:
+        if fault.venue and fault.venue not in venues:
+            near = get_close_matches(fault.venue, venues, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"fault: no fake venue {fault.venue!r} (allowed: {', '.join(sorted(venues))}){hint}")
 
 
 def load_faults(path_or_text: str) -> tuple[Fault, ...]:

@@ -162,6 +162,10 @@ class Session:
         if not self.hub.judge.is_frozen(self.hub.venue):
             self.out.append(encode_wire(payload))
 
+    def show_life(self, payload: bytes) -> None:
+        """Send an answer to a ping, or a heartbeat: a frozen venue does that, too."""
+        self.out.append(encode_wire(payload))
+
     def subscribe(self, topic: str) -> bool:
         """Join a topic; False when already there."""
         self.has_subscribed = True

@@ -67,6 +67,7 @@ class Conversation:
             now_s = self._now_s()
             self._keep_rules(now_s)
             self.talk.tick(now_s)
+            self.session.flush()  # the clockwork may rest for long where no market moves
             await _wait(self.session.closing, max(POLL_S, self.rules.poll_s / self._time_scale))
         self.session.leave()
         self.session.flush()

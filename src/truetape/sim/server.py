@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from truetape.errors import ConfigError
 from truetape.sim.account import describe_truth, list_done
 from truetape.sim.fake import FakeVenue, open_doors
-from truetape.sim.faults import Fault, load_faults
+from truetape.sim.faults import Fault, check_venues, load_faults
 from truetape.sim.hub import Judge, SimClock
 from truetape.sim.line import Conversation
 from truetape.sim.market import TRADES_MAX, Market
@@ -76,10 +76,11 @@ class SimServer:
         self.time = SimClock(synthetic.speed)
         self.time_scale = time_scale
         self.has_limits = has_limits
-        self.judge = Judge(load_faults(faults) if isinstance(faults, str) else faults, self.time)
+        self._fakes = [load_fake(one) if isinstance(one, str) else one for one in (venues or list_fakes())]
+        self._stands_for = {*list_fakes(), *(fake.name for fake in self._fakes)}
+        self.judge = Judge(self._read_faults(faults) if isinstance(faults, str) else faults, self.time)
         self.world = World(synthetic.seed, synthetic.rate, self.time, self.judge, synthetic.trades_max)
         self.recording = feed if isinstance(feed, Recording) else None
-        self._fakes = [load_fake(one) if isinstance(one, str) else one for one in (venues or list_fakes())]
         self._hosts = {host: fake for fake in self._fakes for host in (*fake.hosts, fake.name)}
         for fake in self._fakes:
             open_doors(self.world, fake)
@@ -153,8 +154,13 @@ class SimServer:
 
     def strike(self, script: str) -> None:
         """Arm more faults while it runs; their times count from now."""
-        self.judge.arm(load_faults(script))
+        self.judge.arm(self._read_faults(script))
         self.world.awoken.set()
+
+    def _read_faults(self, script: str) -> tuple[Fault, ...]:
+        faults = load_faults(script)
+        check_venues(faults, self._stands_for)
+        return faults
 
     def market(self, venue: str, feed: str, symbol: str) -> Market:
         """Return the true market of an instrument; ConfigError when the venue does not list it."""

@@ -198,7 +198,7 @@ class ClobTalk:
     def hear(self, text: str) -> None:
         """Take one message of the client."""
         if text == "PING":
-            self._session.send(b"PONG")
+            self._session.show_life(b"PONG")
             return
         message = read_message(text)
         if message is None or (message.operation is None and self._has_begun):

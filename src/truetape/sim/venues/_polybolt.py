@@ -143,7 +143,7 @@ class BoltTalk:
             return
         match message.op:
             case "ping":
-                self._say("pong", message)
+                self._session.show_life(_describe("pong", message))
             case "auth":
                 self._take_key(message)
             case "subscribe" | "unsubscribe":
@@ -256,12 +256,16 @@ class BoltTalk:
         return b'{"v":1,"channel":"%s","seq":%d,"ts":%s,%s"payload":%s}' % (channel, number, published_ms, told, body)
 
     def _say(self, op: str, message: _Message, channel: str | None = None) -> None:
-        said = {"op": op, "channel": channel, "rid": message.rid}
-        self._session.send(encode_json({key: value for key, value in said.items() if value is not None}))
+        self._session.send(_describe(op, message, channel))
 
     def _fail(self, code: str, channel: str | None = None, rid: str | None = None) -> None:
         said = {"op": "error", "code": code, "channel": channel, "rid": rid}
         self._session.send(encode_json({key: value for key, value in said.items() if value is not None}))
+
+
+def _describe(op: str, message: _Message, channel: str | None = None) -> bytes:
+    said = {"op": op, "channel": channel, "rid": message.rid}
+    return encode_json({key: value for key, value in said.items() if value is not None})
 
 
 def connect(query: Query) -> Line | None:

@@ -263,7 +263,7 @@ class BybitTalk:
             self._answer(False, "Params Error", "", "")
             return
         if order.op == "ping":
-            self._answer(True, "pong", order.req_id, "ping")
+            self._session.show_life(self._describe(True, "pong", order.req_id, "ping"))
             return
         feed = self._session.hub.feed
         message = "" if order.op in ("subscribe", "unsubscribe") else f"unknown operation {order.op}"
@@ -304,8 +304,11 @@ class BybitTalk:
         self._world.on_subscribe()
 
     def _answer(self, is_good: bool, message: str, req_id: str, op: str) -> None:
+        self._session.send(self._describe(is_good, message, req_id, op))
+
+    def _describe(self, is_good: bool, message: str, req_id: str, op: str) -> bytes:
         tree = {"success": is_good, "ret_msg": message, "conn_id": self._id, "req_id": req_id, "op": op}
-        self._session.send(encode_json(tree))
+        return encode_json(tree)
 
     def tick(self, now_s: float) -> None:
         """Nothing is due by time: the client pings."""

@@ -223,6 +223,8 @@ class DeribitTalk:
         found = call(self._world, order.method.removeprefix("public/"), {k: str(v) for k, v in params.items()})
         if isinstance(found, str):
             self._fail(order.id, -32601 if found == "Method not found" else -32602, found)
+        elif order.method == "public/test":
+            self._session.show_life(self._describe(order.id, found[0]))
         else:
             self._answer(order.id, found[0])
 
@@ -258,9 +260,12 @@ class DeribitTalk:
         return is_known and self._world.find_spec("deribit", "main", _symbol_of(channel)) is not None
 
     def _answer(self, number: int | str | None, result: object) -> None:
+        self._session.send(self._describe(number, result))
+
+    def _describe(self, number: int | str | None, result: object) -> bytes:
         now_us = self._world.time.now_us()
         tree = {"jsonrpc": "2.0", "id": number, "result": result}
-        self._session.send(encode_json(tree | {"usIn": now_us, "usOut": now_us + 181, "usDiff": 181, "testnet": False}))
+        return encode_json(tree | {"usIn": now_us, "usOut": now_us + 181, "usDiff": 181, "testnet": False})
 
     def _fail(self, number: int | str | None, code: int, message: str) -> None:
         error = {"code": code, "message": message, "data": None}
@@ -276,7 +281,7 @@ class DeribitTalk:
             return
         self._asked_s, self._is_waiting = now_s, True
         for kind in ("heartbeat", "test_request"):
-            self._session.send(encode_json({"jsonrpc": "2.0", "method": "heartbeat", "params": {"type": kind}}))
+            self._session.show_life(encode_json({"jsonrpc": "2.0", "method": "heartbeat", "params": {"type": kind}}))
 
 
 def _symbol_of(channel: str) -> str:

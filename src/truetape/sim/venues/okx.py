@@ -285,7 +285,7 @@ class OkxTalk:
     def hear(self, text: str) -> None:
         """Answer one message."""
         if text == "ping":
-            self._session.send(b"pong")
+            self._session.show_life(b"pong")
             return
         try:
             order = msgspec.json.decode(text, type=_Order)
