@@ -141,6 +141,8 @@ def test_duckdb_downloads_nothing(build) -> None:
     [
         ("SELECT * FROM nowhere", "nowhere"),
         ("SELECT nothing FROM trade", "nothing"),
+        ("SELECT * FROM trades", 'Did you mean "trade"?'),
+        ("SELECT prize FROM trade", 'Candidate bindings: "price"'),
         ("SELEC 1", "syntax error"),
         ("", "the statement gives no rows"),
     ],
@@ -157,6 +159,16 @@ def test_unknown_kinds_and_missing_lakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no lake at"):
         Lake(tmp_path / "none")
     assert Lake(tmp_path).trades().arrow().equals(KINDS["trade"].arrow.empty_table())
+
+
+def test_a_folder_of_other_things_is_no_lake_without_rows(build, tmp_path: Path) -> None:
+    lake = Path(build("data/lake", 20, ("trade",)))
+    with pytest.raises(ConfigError, match=r"holds other things; did you mean .*/lake\?"):
+        Lake(lake.parent)
+    (tmp_path / "elsewhere" / "folder").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds other things$"):
+        Lake(tmp_path / "elsewhere")
+    assert not Lake(tmp_path / "elsewhere" / "folder").gaps().arrow().num_rows  # it may become one
 
 
 def test_without_polars_or_pandas_the_extra_is_named(tmp_path: Path) -> None:

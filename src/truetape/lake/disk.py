@@ -14,17 +14,28 @@ from truetape.errors import ConfigError
 def find_folder(lake: str | Path) -> Path:
     """Return the folder of a lake; ConfigError when there is none, or when any of its tables may not be read.
 
-    A table that may not be read would look like one that is not there.
+    A table that may not be read would look like one that is not there, and a folder that is no lake like one without
+    gaps. An empty folder may become a lake.
     """
     path = Path(lake)
     if not path.is_dir():
         why = "it is a file" if path.exists() else "there is no such folder"
         raise ConfigError(f"no lake at {path}: {why} (`truetape record` or `truetape deliver` makes one)")
     _check_readable(path)
-    for table in filter(Path.is_dir, path.iterdir()):
+    held = [*path.iterdir()]
+    for table in filter(Path.is_dir, held):
         _check_readable(table)
         _check_readable(table / "_delta_log")
+    if held and not any(_is_of_lake(one) for one in held):
+        near = [one.name for one in held if one.is_dir() and any(_is_of_lake(part) for part in one.iterdir())]
+        hint = f"; did you mean {path / min(near)}?" if near else ""
+        raise ConfigError(f"no lake at {path}: that folder holds other things{hint}")
     return path
+
+
+def _is_of_lake(path: Path) -> bool:
+    """Tell a table, and what a lake notes of views, builds and pins, from what is no part of a lake."""
+    return (path / "_delta_log").is_dir() or (path.name.startswith("_") and path.is_dir())
 
 
 def _check_readable(folder: Path) -> None:

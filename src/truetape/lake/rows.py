@@ -106,7 +106,7 @@ def translate_errors() -> Iterator[None]:
     except DuckDBIOError as error:
         raise Fatal(f"lake does not read: {_first_line(error)}") from error
     except DuckDBError as error:
-        raise ConfigError(f"sql: {_first_line(error)}") from error
+        raise ConfigError(f"sql: {_explain(error)}") from error
 
 
 def connect_duckdb() -> DuckDBPyConnection:
@@ -131,3 +131,10 @@ def _shape_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def _explain(error: BaseException) -> str:
+    """Return in one line what is wrong with a query, and what DuckDB thinks was meant."""
+    said, _, more = str(error).strip().partition("\n")
+    hint = more.split("\n")[0].strip()
+    return f"{said} {hint}" if hint.startswith(("Did you mean", "Candidate")) else said
