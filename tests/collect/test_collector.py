@@ -118,7 +118,7 @@ async def test_unknown_instrument_ends_before_anything_is_subscribed(tape: Any, 
 async def test_unknown_venue_and_channel_start_nothing(tape: Any) -> None:
     for settings, message in (
         (Settings(), "venues: empty"),
-        (settings_for("", "binanse"), "'binanse' is not known"),
+        (settings_for("", "binanse"), "venues: 'binanse' is not there .*did you mean binance"),
     ):
         with pytest.raises(ConfigError, match=message):
             await collect(settings, tape, None, asyncio.Event())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from truetape.config import Settings, parse_settings
+from truetape.config import Settings, VenueSettings, parse_settings
 from truetape.errors import ConfigError, TapeError
 from truetape.flow import deliver, record, verify
 from truetape.flow.live import LiveStatus
@@ -110,6 +110,18 @@ async def test_killed_fifty_times_nothing_durable_is_missing(tmp_path: Path, sim
 async def test_nothing_to_record_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="venues: nothing to record"):
         await record(Settings(tape=str(tmp_path / "tape")), lambda status: None)
+    assert not (tmp_path / "tape").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [("binanse", "venues: 'binanse'.*mean binance"), ("okx", "okx.channels: 'trades'")]
+)
+async def test_an_unknown_venue_or_channel_is_refused_before_anything_starts(
+    tmp_path: Path, wrong: str, words: str
+) -> None:
+    chosen = VenueSettings(instruments=("all",), channels=("trades",))
+    with pytest.raises(ConfigError, match=words):
+        await record(Settings(tape=str(tmp_path / "tape"), venues={wrong: chosen}), lambda status: None)
     assert not (tmp_path / "tape").exists()
 
 

@@ -16,7 +16,7 @@ from truetape.collect.connection import Tuning
 from truetape.collect.http import HttpOptions
 from truetape.collect.key import leave_out_keyless, load_key
 from truetape.collect.memory import Followed, make_markets
-from truetape.collect.plan import ConnectionPlan, check_venue
+from truetape.collect.plan import ConnectionPlan, check_venues
 from truetape.collect.polled import check_polled
 from truetape.collect.recorder import Recorder
 from truetape.collect.status import CollectorStatus, VenueStatus
@@ -203,10 +203,10 @@ def load_venues(settings: Settings) -> dict[str, Venue]:
     """Load the venues of the settings and refuse channels and markets they do not have, or that need a missing key."""
     if not settings.venues and not settings.snapshots:
         raise ConfigError("venues: empty; name at least one venue to record")
+    check_venues(settings)
     venues = {name: load_venue(name) for name in settings.venues}
     for name, venue in venues.items():
         chosen = settings.venues[name]
-        check_venue(venue, chosen)
         check_polled(leave_out_keyless(venue, chosen, load_key(venue))[0], chosen)
     return venues
 

@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from truetape.config import VenueSettings
+from truetape.config import Settings, VenueSettings
 from truetape.errors import ConfigError
 from truetape.events.instrument import Instrument
+from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import BrowserPage, Discovery, Feed, Listing, Poll, Venue, Wanted
 
 
@@ -34,6 +35,13 @@ class ConnectionPlan(msgspec.Struct, frozen=True):
 def live_feeds(venue: Venue) -> tuple[Feed, ...]:
     """Return the feeds that the venue still serves."""
     return tuple(feed for feed in venue.feeds if feed.dates[1] is None)
+
+
+def check_venues(settings: Settings) -> None:
+    """Refuse venues that there are not, and channels and markets that a venue does not have."""
+    _check("venues", [*settings.venues], list_venues())
+    for name, chosen in settings.venues.items():
+        check_venue(load_venue(name), chosen)
 
 
 def check_venue(venue: Venue, settings: VenueSettings) -> None:

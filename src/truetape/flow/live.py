@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from truetape.collect.plan import check_venues
 from truetape.collect.services import check_services
 from truetape.collect.turn import Cycle
 from truetape.config import Settings
@@ -149,12 +150,13 @@ async def record(
 ) -> LiveStatus:
     """Record venues and snapshot services until SIGINT or SIGTERM, or for so long; return the last status.
 
-    Raises ConfigError before anything starts when nothing would be recorded, or a sink is not known.
+    Raises ConfigError before anything starts when nothing would be recorded, or a venue, channel or sink is not known.
     """
     if not settings.venues and not settings.snapshots:
         raise ConfigError(
             "venues: nothing to record (allowed: one section per venue); `truetape init` writes an example"
         )
+    check_venues(settings)
     if settings.snapshots:
         check_services(settings.snapshots)
     for spec in settings.sinks:
