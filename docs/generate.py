@@ -478,7 +478,7 @@ def write_errors() -> str:
                 (
                     1,
                     "findings",
-                    "`verify` is not balanced, `gaps --open` has any, `tape verify` found damage, `doctor` found trouble",
+                    "`verify` is not balanced, `gaps --open` has any, `tape verify` or `deliver` found damage, `doctor` found trouble",
                 ),
                 (
                     2,

@@ -68,6 +68,7 @@ def test_tape_ls_cat_and_verify(truetape: Run, made: Path) -> None:
 
 def test_a_damaged_tape_is_a_finding(truetape: Run, recording: Path, tmp_path: Path) -> None:
     truetape("import", "hftbacktest", recording, "--venue", "binance", "--feed", "usdm-public", "--tape", "t")
+    assert truetape("deliver", "--tape", "t", "--sink", "lake:l").code == 0
     (segment,) = (tmp_path / "t" / "segments").glob("*.arrows")
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -76,6 +77,12 @@ def test_a_damaged_tape_is_a_finding(truetape: Run, recording: Path, tmp_path: P
     assert done.code == 1
     assert {"segments", "frames", "bytes", "problems"} <= set(done.json)
     assert {"segment", "byte", "offset", "reason"} == set(done.json["problems"][0])
+    delivered = truetape("deliver", "--tape", "t", "--sink", "memory:", "--json")
+    assert delivered.code == 1 and delivered.json[0]["frames"] < 199
+    assert "problem: t: " in delivered.err and "are damaged (`truetape tape verify`" in delivered.err
+    proof = truetape("verify", "--tape", "t", "--lake", "l", "--json")
+    assert proof.code == 1 and not proof.json["balanced"]
+    assert proof.json["problems"][0] in delivered.err
 
 
 @pytest.mark.parametrize(

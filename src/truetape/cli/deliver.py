@@ -1,5 +1,6 @@
 """Run views to the tape's end."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json: bool) -> None:
     """Carry the tape into sinks up to its present end, then exit.
 
+    Exits with 1 when something that was sealed is missing on the tape, or damaged at its end.
     Starts where each sink stands: what is there already is not stored twice. Without --tape and --sink the tape of
     jobs, where there is one, is carried, too.
     """
-    from truetape.flow import deliver, deliver_all
+    from truetape.flow import deliver, deliver_all, find_damage, list_tapes
 
     settings = read_settings(config_path)
     with show_progress() as report:
@@ -47,3 +49,8 @@ def command(tape: str | None, sinks: tuple[str, ...], config_path: Path, as_json
         for result in results
     ]
     print_rows(rows, as_json=as_json)
+    read = [tape or settings.tape] if tape or sinks else list_tapes(settings.tape)
+    damage = [loss for one in read for loss in find_damage(one)]
+    for loss in damage:
+        click.echo(f"problem: {loss}", err=True)
+    sys.exit(1 if damage else 0)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from truetape.flow.live import idle as idle
     from truetape.flow.live import record as record
     from truetape.flow.proof import Verdict as Verdict
+    from truetape.flow.proof import find_damage as find_damage
     from truetape.flow.proof import verify as verify
     from truetape.flow.survey import list_services as list_services
     from truetape.flow.survey import read_all_status as read_all_status
@@ -36,6 +37,7 @@ _WHERE = {
     "deliver": "truetape.flow.view",
     "deliver_all": "truetape.flow.beside",
     "deliver_jobs": "truetape.flow.beside",
+    "find_damage": "truetape.flow.proof",
     "examine": "truetape.flow.health",
     "export": "truetape.flow.file",
     "idle": "truetape.flow.live",

@@ -10,7 +10,7 @@ from truetape.decode.past import decode_to, start_engine
 from truetape.errors import SinkError
 from truetape.lake import count_dropped
 from truetape.sinks import open_sink, split_spec
-from truetape.tape import open_reader
+from truetape.tape import find_folder, find_losses, open_reader
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -41,6 +41,8 @@ class _Told(NamedTuple):
     end: int
     stored: dict[str, int]
     """Rows by kind in the sink, whichever tape they came from."""
+    losses: list[str]
+    """What was sealed and cannot be read any more."""
 
 
 def verify(
@@ -85,10 +87,20 @@ def _decode(tape: str, sink_spec: str) -> _Told:
         engine = start_engine(reader)
         decode_to(engine, reader)
         stored = {kind: count for kind, count in sorted(sink.stored().items()) if count}
-        return _Told(tape, engine.counts, checkpoint.offset, reader.end, stored)
+        return _Told(tape, engine.counts, checkpoint.offset, reader.end, stored, find_damage(tape))
     finally:
         sink.close()
         reader.close()
+
+
+def find_damage(tape: str) -> list[str]:
+    """Say what was sealed on a tape and cannot be read any more; nothing when all of it can."""
+    reader = open_reader(tape)
+    try:
+        losses = find_losses(find_folder(tape), reader.end)
+    finally:
+        reader.close()
+    return [f"{tape}: {loss} (`truetape tape verify` says more)" for loss in losses]
 
 
 def _count_dropped(spec: str) -> dict[str, int]:
@@ -97,7 +109,7 @@ def _count_dropped(spec: str) -> dict[str, int]:
 
 
 def _find_loss(told: _Told) -> list[str]:
-    counts, problems = told.counts, []
+    counts, problems = told.counts, [*told.losses]
     told_apart = counts["decoded"] + counts["quarantined"] + counts["control"]
     if counts["frames"] != told_apart:
         problems.append(f"{counts['frames']} frames on the tape, {told_apart} decoded, quarantined or control")

@@ -1,7 +1,7 @@
 """The tape: an append-only log of frames, exactly as they crossed the wire."""
 
 from truetape.tape.archive import archive_segment
-from truetape.tape.check import list_sealed, list_segments, verify_tape
+from truetape.tape.check import find_losses, list_sealed, list_segments, verify_tape
 from truetape.tape.contract import (
     SegmentInfo,
     TapeCheck,
@@ -34,6 +34,7 @@ __all__ = [
     "TapeWriter",
     "archive_segment",
     "find_folder",
+    "find_losses",
     "find_writer",
     "has_tape",
     "hash_file",

@@ -32,6 +32,28 @@ def list_sealed(folder: Path) -> list[SegmentInfo]:
     return [manifest[first] for first in list_firsts(folder) if first in manifest]
 
 
+def find_losses(folder: Path, end: int) -> list[str]:
+    """Say in lines what the manifest names and readers cannot see: whole segments, and what follows the tape's `end`.
+
+    Reads no segment: damage within one is seen by whoever reads it, or by `verify_tape`.
+    """
+    folder = Path(folder)
+    firsts = list_firsts(folder)
+    missing = read_manifest(folder).keys() - set(firsts)
+    manifest = read_manifest(folder)  # anew: one that was pruned meanwhile is not missing
+    losses = [
+        f"{segment_path(folder, first).name}: {manifest[first].count} frames from offset {first} on are missing"
+        for first in sorted(missing)
+        if manifest[first].reason != REASON
+    ]
+    last = manifest.get(max(firsts, default=-1))
+    if last is not None and end < last.end:
+        losses.append(
+            f"{segment_path(folder, last.first).name}: {last.end - end} frames from offset {end} on are damaged"
+        )
+    return losses
+
+
 def verify_tape(folder: Path) -> TapeCheck:
     """Check every message of every segment, and sealed segments against the manifest; goes on after damage."""
     folder = Path(folder)
