@@ -178,10 +178,17 @@ def test_a_book_in_a_gap_is_not_told(lake: Path) -> None:
 
 def test_trends_of_bars(lake: Path) -> None:
     prices = [100 + (i * 37 % 11) for i in range(30)]
-    write_rows(lake, "trade", [trade(60 * i + 1, i, price) for i, price in enumerate(prices)])
+    # A cent up or down on Bitcoin: the squares of such returns begin at the 14th place.
+    cents = [61_737.63 + 0.01 * (i * 7 % 3) for i in range(30)]
+    rows = [trade(60 * i + 1, i, price) for i, price in enumerate(prices)]
+    small = [trade(60 * i + 2, 100 + i, price, symbol="CENTS") for i, price in enumerate(cents)]
+    write_rows(lake, "trade", rows + small)
     build(lake, ["bar_trend"])
-    made = sorted((r for r in read(lake, "bar_trend") if r["interval"] == "1m"), key=lambda r: r["open_at"])
-    last = made[-1]
+    minutes = sorted((r for r in read(lake, "bar_trend") if r["interval"] == "1m"), key=lambda r: r["open_at"])
+    made = [row for row in minutes if row["symbol"] != "CENTS"]
+    last, last_small = made[-1], [row for row in minutes if row["symbol"] == "CENTS"][-1]
+    steps = [math.log(b / a) for a, b in pairwise(cents)]
+    assert last_small["volatility_20"] == pytest.approx(statistics.stdev(steps[-20:]), rel=1e-9)
     returns = [math.log(b / a) for a, b in pairwise(prices)]
     assert last["sma_5"] == pytest.approx(statistics.fmean(prices[-5:]))
     assert last["sma_20"] == pytest.approx(statistics.fmean(prices[-20:]))

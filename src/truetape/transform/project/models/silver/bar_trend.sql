@@ -1,6 +1,7 @@
 -- Rolling averages and volatility of bars, over the last n intervals each (`trend_windows`), this bar's included.
 -- The average is of the closes of the bars there are; volatility is the sample deviation of the logarithmic returns
--- between bars that follow each other without a hole, per interval, not annualised. Sums are of decimals, so exact.
+-- between bars that follow each other without a hole, per interval, not annualised. Sums are of decimals, so exact; those of
+-- returns have 27 places, as the square of a hundredth on 60,000 has 14 before its first digit.
 -- Look-back: n intervals and one; windows that reach further than a day have no values.
 
 {{ config(materialized='table', meta={'lookback_days': 1}) }}
@@ -41,8 +42,8 @@ summed as (
         count(*) over last_{{ n }} as bars_{{ n }},
         sum(close::decimal(38, 18)) over last_{{ n }} as closes_{{ n }},
         count(log_return) over last_{{ n }} as returns_{{ n }},
-        sum(log_return::decimal(38, 18)) over last_{{ n }} as sum_{{ n }},
-        sum((log_return * log_return)::decimal(38, 18)) over last_{{ n }} as squares_{{ n }},
+        sum(log_return::decimal(38, 27)) over last_{{ n }} as sum_{{ n }},
+        sum((log_return * log_return)::decimal(38, 27)) over last_{{ n }} as squares_{{ n }},
         bool_and(is_complete) over last_{{ n }} as is_complete_{{ n }},
         max(available_at) over last_{{ n }} as available_{{ n }},
         {% endfor %}
