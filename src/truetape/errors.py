@@ -16,6 +16,9 @@ TruetapeError
     └── DecodeError          one message does not decode; becomes a `quarantine` row
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TruetapeError(Exception):
     """Base of everything truetape raises on purpose."""
@@ -27,6 +30,12 @@ def describe_os_error(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return f"{where}there is a file where a folder is wanted"
     return f"{where}{error.strerror or error}"
+
+
+def suggest(given: str, known: Iterable[str]) -> str:
+    """Return the end of a line that refuses a name: the nearest one that is known; empty when none is near."""
+    near = get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Transient(TruetapeError):

@@ -11,6 +11,8 @@ import pytest
 from command_line import Done
 
 SPAN = ("--from", "2026-01-01", "--to", "2026-01-02")
+EARLY = ("--from", "2026-01-03")
+TYPED = ("--type", "trade")
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("demo", "--rate", "nan"), "'--rate': 'nan' is not a finite number"),
     (("sim", "--rate", "0"), "'--rate': 0.0 is not in the range x>0"),
@@ -32,6 +34,17 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("backfill", "binance", "BTC-USDT", "candle", *SPAN, "--interval", "7x"), "--interval '7x' (allowed: 1m,"),
     (("gaps", "repair", "--venue", "binanse"), "did you mean binance"),
     (("gaps", "repair", "--channel", "moon"), "channel: 'moon' is not known (allowed: trade,"),
+    (("tardis", "machine", "deribit", "BTC-PERPETUAL", *TYPED, *SPAN[2:], *EARLY), "not 1 to 46080 whole minutes"),
+    (("tardis", "machine", "deribit", "BTC-PERPETUAL", *TYPED, *SPAN, "--url", "moon"), "--url 'moon' (allowed: ws://"),
+    (("tardis", "machine", "deribit", "BTC-PERPETUAL", *SPAN, "--type", "trades"), "did you mean trade?"),
+    (
+        ("tardis", "machine", "deribit", "BTC-PERPETUAL", *SPAN, "--type", "trade_bar_1m"),
+        "no such messages (allowed: trade,",
+    ),
+    (("tardis", "machine", "a/b", "BTC-PERPETUAL", *TYPED, *SPAN), "exchange 'a/b': no such name"),
+    (("tardis", "datasets", "deribit", "BTC-PERPETUAL", *TYPED, *SPAN), "did you mean trades?"),
+    (("tardis", "datasets", "deribit", "", "--type", "trades", *SPAN), "symbol '': no such name"),
+    (("tardis", "replay", "binance", "--channel", "trade", "--feed", "x", *SPAN), "--feed 'x': binance has none"),
     (("import", "hftbacktest", "text", "--venue", "binance"), "text: not `<time> <frame>`"),
     (("import", "hftbacktest", "nothing", "--venue", "binance"), "nothing: it is empty"),
     (("import", "plain", "text", "--venue", "binance"), "give the first frame's with --start"),

@@ -4,7 +4,6 @@ Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 internal.
 """
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import os
@@ -14,7 +13,7 @@ from typing import Any
 
 import click
 
-from truetape.errors import Transient, TruetapeError, describe_os_error
+from truetape.errors import Transient, TruetapeError, describe_os_error, suggest
 
 
 class Commands(click.Group):
@@ -39,9 +38,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command when there is none of that name."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+            raise click.UsageError(f"no command {args[0]!r}{suggest(args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

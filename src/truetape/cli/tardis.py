@@ -74,10 +74,11 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument per option
     A machine's sockets tell no times: what comes of a minute is taken to be received at its end. Ask its HTTP side.
     """
     from truetape.flow.tardis import Filter, fetch_raw, import_fetched
-    from truetape.venues.tardis.exchange import name_venue
+    from truetape.venues.tardis.exchange import check_feed, name_venue
 
     settings = read_settings(config_path)
     name_venue(exchange)  # refuses those that nobody here reads, before anything is fetched
+    check_feed(exchange, feed)
     one = fetch_raw(
         settings,
         exchange,
@@ -94,11 +95,13 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument per option
 @click.argument("exchange")
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--type", "types", multiple=True, required=True,
-              help="trade, book_change, quote, derivative_ticker, liquidation, option_summary, book_snapshot_25_1s; may be repeated.")  # fmt: skip
+              help="trade, book_change, quote, quote_1s, book_ticker, derivative_ticker, liquidation, option_summary, book_snapshot_25_1s; may be repeated.")  # fmt: skip
 @click.option("--from", "begin", type=_MOMENT, required=True, help="First minute, UTC.")
 @click.option("--to", "end", type=_MOMENT, required=True, help="The minute after the last one.")
 @click.option(
-    "--url", default="", help="The machine's sockets; default: venues.tardis.url, else http://127.0.0.1:8001."
+    "--url",
+    default="",
+    help="The machine's sockets, ws://host:port; default: venues.tardis.url, else ws://127.0.0.1:8001.",
 )
 @_fetch_only_option
 @config_option

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from truetape.config import Settings, VenueSettings
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, suggest
 from truetape.events.instrument import Instrument
 from truetape.venues import list_venues, load_venue
 from truetape.venues._contract import BrowserPage, Discovery, Feed, Listing, Poll, Venue, Wanted
@@ -259,6 +259,5 @@ def _explain_unknown(venue: Venue, wanted: str, candidates: Sequence[Instrument]
 def _check(key: str, given: Sequence[str], allowed: Sequence[str]) -> None:
     for name in given:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = suggest(name, allowed)
             raise ConfigError(f"{key}: {name!r} is not there (allowed: {', '.join(allowed)}){hint}")

@@ -290,6 +290,7 @@ async def open_socket(
     def make(request: WSUpgradeRequest, response: WSUpgradeResponse) -> Socket:
         return Socket(take, source, options, answer, hooks)
 
+    where = url.partition("?")[0]
     sent = dict(headers or {}) | ({"Sec-WebSocket-Extensions": DEFLATE_OFFER} if options.is_deflate_offered else {})
     try:
         async with asyncio.timeout(options.handshake_timeout_s):
@@ -306,13 +307,13 @@ async def open_socket(
                 max_redirects=0 if headers else REDIRECTS_MAX,
             )
     except WSHandshakeError as error:
-        raise explain_refusal(url, error) from error
+        raise explain_refusal(where, error) from error
     except TimeoutError as error:
-        raise VenueUnreachable(f"{url}: no answer within {options.handshake_timeout_s:g} s") from error
+        raise VenueUnreachable(f"{where}: no answer within {options.handshake_timeout_s:g} s") from error
     except (OSError, ValueError) as error:
-        raise VenueUnreachable(f"{url}: {error}") from error
+        raise VenueUnreachable(f"{where}: {error}") from error
     if listener is None:
-        raise VenueUnreachable(f"{url}: hung up during the handshake")
+        raise VenueUnreachable(f"{where}: hung up during the handshake")
     return cast(Socket, listener)
 
 

@@ -1,6 +1,5 @@
 """From YAML and the environment to settings; what is wrong is told in one line."""
 
-import difflib
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 
 from truetape.config.environment import load_url, read_dot_env, read_environment
 from truetape.config.settings import ArchiveSettings, Settings, SnapshotSettings, VenueSettings
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, suggest
 
 _COINS_URL = "TRUETAPE_URL_COINGECKO"
 _HERE = "127.0.0.1"
@@ -139,10 +138,8 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
         return f"{path}: {text}" + (f" (got {given!r})" if given is not None else "")
     path = (unknown["path"] or "$").removeprefix("$").lstrip(".")
     allowed = _keys_at(path)
-    near = difflib.get_close_matches(unknown["key"], allowed, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
     where = f"{path}.{unknown['key']}" if path else unknown["key"]
-    return f"{where}: unknown key (allowed: {', '.join(allowed)}){hint}"
+    return f"{where}: unknown key (allowed: {', '.join(allowed)}){suggest(unknown['key'], allowed)}"
 
 
 def _look_up(tree: Any, path: str) -> Any:
@@ -209,7 +206,7 @@ def rewrite_url(url: str, override: str) -> str:
         return url
     parts, target = urlsplit(url), urlsplit(override)
     is_socket = parts.scheme in {"ws", "wss"}
-    secure = target.scheme == "https"
+    secure = target.scheme in {"https", "wss"}
     scheme = ("wss" if secure else "ws") if is_socket else target.scheme
     query = f"?{parts.query}" if parts.query else ""
     host = "" if parts.hostname == _HERE else f"/{parts.hostname}"

@@ -4,6 +4,7 @@ Files keep their names, parts of files wait for the next run, and an import that
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -23,7 +24,8 @@ from truetape.collect.recording import RAW, TIMELESS, ask_machine, ask_socket, a
 from truetape.collect.replay import fetch_replay
 from truetape.collect.socket import SocketOptions
 from truetape.config import Settings, find_url, load_keys, name_key, rewrite_url
-from truetape.errors import ConfigError, TruetapeError
+from truetape.errors import ConfigError, TruetapeError, suggest
+from truetape.events.tardis import DATASETS
 from truetape.flow.foreign import NORMALIZED, TARDIS, import_files
 from truetape.flow.history import deliver_tape
 from truetape.lake import Lake
@@ -31,7 +33,7 @@ from truetape.tape import Frame, has_tape, open_reader
 from truetape.tape.foreign import Broken, find_broken
 from truetape.venues import load_venue
 from truetape.venues.tardis.exchange import list_feeds, name_venue
-from truetape.venues.tardis.machine import REPLAY_URL, Option, write_options
+from truetape.venues.tardis.machine import REPLAY_URL, Option, check_types, write_options
 from truetape.venues.tardis.relay import make_credentials
 from truetape.venues.tardis.replay import Filter as Filter
 from truetape.venues.tardis.replay import Minutes
@@ -43,6 +45,8 @@ REQUESTS_PER_MINUTE_MAX = 1800
 DAYS_MAX = 4000
 MINUTES_MAX = 32 * 1440
 
+_EXCHANGE = re.compile("[a-z0-9][a-z0-9-]{1,40}")
+_SNAPSHOT = re.compile(r"book_snapshot_\d{1,4}")
 Status = Literal["fetched", "there", "absent"]
 Result = TypeVar("Result")
 
@@ -70,6 +74,11 @@ class Dataset(msgspec.Struct, frozen=True):
 
     def list_files(self, base: str) -> list[tuple[str, str]]:
         """Return name and address of each file."""
+        _check_names(self.exchange, self.symbols)
+        known = [name for name in DATASETS if name != "book_snapshot"] + ["book_snapshot_5", "book_snapshot_25"]
+        if self.data_type not in known and not _SNAPSHOT.fullmatch(self.data_type):
+            hint = suggest(self.data_type, known)
+            raise ConfigError(f"--type {self.data_type!r}: no such dataset (allowed: {', '.join(known)}){hint}")
         days = (self.end - self.begin).days
         if not 0 < days <= DAYS_MAX:
             raise ConfigError(f"--from {self.begin} --to {self.end}: not 1 to {DAYS_MAX} days (--to is not among them)")
@@ -138,11 +147,10 @@ def fetch_raw(
     `machine` is a tardis-machine's address to ask instead of the vendor: `http://host:port` for `/replay`, or
     `ws://host:port` for `/ws-replay`, which tells no times: what comes of a minute is taken to be received at its end.
     """
-    count = int((end - begin) / timedelta(minutes=1))
-    if not 0 < count <= MINUTES_MAX or begin.second or begin.microsecond:
-        raise ConfigError(f"--from {begin.isoformat()} --to {end.isoformat()}: not 1 to {MINUTES_MAX} whole minutes")
+    count = _count_minutes(begin, end)
+    _check_names(exchange, [symbol for one in filters for symbol in one.symbols])
     scheme = urlsplit(machine).scheme
-    if machine and (scheme not in {"http", "https", "ws", "wss"} or not urlsplit(machine).hostname):
+    if machine and not _is_address(machine):
         raise ConfigError(
             f"--machine {machine!r} (allowed: http://host:port of its HTTP side, ws://host:port of its sockets)"
         )
@@ -173,8 +181,14 @@ def fetch_machine(
 ) -> Fetched:
     """Fetch a replay of tardis-machine into a file in the folder of the settings.
 
-    `url` is the machine's, `http://host:port` of its sockets; empty: that of the settings, else the usual one here.
+    `url` is the machine's, `ws://host:port` (or `http://`) of its sockets; empty: that of the settings, else the usual
+    one here. Raises ConfigError when it cannot be asked so, VenueUnreachable with its words when it does not tell all.
     """
+    _count_minutes(*(datetime.fromisoformat(at) for at in (option.from_, option.to)))
+    _check_names(option.exchange, option.symbols)
+    check_types(option.data_types)
+    if url and not _is_address(url):
+        raise ConfigError(f"--url {url!r} (allowed: ws://host:port of the machine's sockets)")
     folder = Path(settings.tardis.folder) / "machine"
     mark = sha256(write_options([option]).encode()).hexdigest()[:12]
     path = folder / f"{option.exchange}_{option.from_}_{mark}.ndjson.gz".replace(":", "-")
@@ -185,6 +199,32 @@ def fetch_machine(
     address = rewrite_url(f"{REPLAY_URL}?options={write_options([option])}", base)
     _run(lambda: fetch_replay(address, path, options))
     return Fetched(path.name, "fetched", path)
+
+
+def _count_minutes(begin: datetime, end: datetime) -> int:
+    """Return how many minutes there are between two moments; ConfigError when these are none to ask for."""
+    count = int((end - begin) / timedelta(minutes=1))
+    if not 0 < count <= MINUTES_MAX or begin.second or begin.microsecond:
+        raise ConfigError(f"--from {begin.isoformat()} --to {end.isoformat()}: not 1 to {MINUTES_MAX} whole minutes")
+    return count
+
+
+def _check_names(exchange: str, symbols: Sequence[str]) -> None:
+    """Refuse what cannot be part of an address and of a file's name."""
+    if not _EXCHANGE.fullmatch(exchange):
+        raise ConfigError(f"exchange {exchange!r}: no such name (the vendor's are like binance-futures, okex-swap)")
+    for symbol in symbols:
+        if not symbol.isprintable() or symbol != symbol.strip() or not symbol:
+            raise ConfigError(f"symbol {symbol!r}: no such name (the vendor's are like BTCUSDT, BTC-PERPETUAL)")
+
+
+def _is_address(url: str) -> bool:
+    """Tell whether an address names a scheme of HTTP or its sockets, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https", "ws", "wss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:

@@ -1,6 +1,5 @@
 """Run one job as every job is run: lock, history, scratch folder, tries, report."""
 
-import difflib
 import importlib
 import pkgutil
 import random
@@ -15,7 +14,7 @@ from time import sleep
 import msgspec
 
 from truetape.config import JobSettings, Settings, mask_secrets
-from truetape.errors import ConfigError, RateLimited, Transient, TruetapeError
+from truetape.errors import ConfigError, RateLimited, Transient, TruetapeError, suggest
 from truetape.ops import jobs as registry
 from truetape.ops.history import History, Run, open_history
 from truetape.ops.job import Context, Job
@@ -36,9 +35,7 @@ def load_job(name: str) -> Job:
     """Load a job; ConfigError names the nearest when there is none of that name."""
     known = {job.name: job for job in list_jobs()}
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"job {name!r}: unknown (allowed: {', '.join(known)}){hint}")
+        raise ConfigError(f"job {name!r}: unknown (allowed: {', '.join(known)}){suggest(name, known)}")
     return known[name]
 
 

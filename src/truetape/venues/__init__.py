@@ -1,11 +1,10 @@
 """Venues: one file each, pure; the folder is the registry."""
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
 
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, suggest
 from truetape.venues._contract import Venue as Venue
 
 
@@ -19,8 +18,7 @@ def list_venues() -> tuple[str, ...]:
 def load_venue(name: str) -> Venue:
     """Return the venue of that name; ConfigError with the nearest name when there is none."""
     if name not in list_venues():
-        near = difflib.get_close_matches(name, list_venues(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = suggest(name, list_venues())
         raise ConfigError(f"venue: {name!r} is not known (allowed: {', '.join(list_venues())}){hint}")
     venue = importlib.import_module(f"{__name__}.{name}").VENUE
     assert isinstance(venue, Venue)

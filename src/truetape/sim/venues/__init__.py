@@ -1,11 +1,10 @@
 """Fake venues: one file each; the folder is the registry."""
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
 
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, suggest
 from truetape.sim.fake import FakeVenue
 
 
@@ -19,8 +18,7 @@ def list_fakes() -> tuple[str, ...]:
 def load_fake(name: str) -> FakeVenue:
     """Return the fake venue of that name; ConfigError with the nearest name when there is none."""
     if name not in list_fakes():
-        near = difflib.get_close_matches(name, list_fakes(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = suggest(name, list_fakes())
         raise ConfigError(f"sim: no fake venue {name!r} (allowed: {', '.join(list_fakes())}){hint}")
     fake = importlib.import_module(f"{__name__}.{name}").FAKE
     assert isinstance(fake, FakeVenue)

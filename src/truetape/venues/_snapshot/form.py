@@ -4,7 +4,6 @@ Which form an answer has is said in the fragment of its address, which no reques
 to read it, whatever the settings say by then.
 """
 
-import difflib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import msgspec
 
-from truetape.errors import ConfigError, DecodeError
+from truetape.errors import ConfigError, DecodeError, suggest
 
 PATHS = ("markets", "market", "prices", "history")
 FIELDS: dict[str, str] = {
@@ -178,9 +177,7 @@ def make_form(where: str, preset: str, url: str, paths: Mapping[str, str], field
 
 
 def _refuse(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{name!r} is not known (allowed: {', '.join(known)}){hint}"
+    return f"{name!r} is not known (allowed: {', '.join(known)}){suggest(name, known)}"
 
 
 def name_form(form: Form, preset: str) -> str:

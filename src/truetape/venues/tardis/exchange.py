@@ -3,7 +3,7 @@
 from math import nan
 from typing import Literal, NamedTuple
 
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, suggest
 from truetape.events.instrument import Instrument
 from truetape.events.rows import Scribe, Unit
 from truetape.venues import load_venue
@@ -78,6 +78,15 @@ def list_feeds(name: str) -> tuple[str, ...]:
     exchange = _EXCHANGES[name]
     markets = {exchange.market} | ({"inverse"} if name == "bybit" else set())
     return tuple(feed.name for feed in load_venue(exchange.venue).feeds if feed.market in markets)
+
+
+def check_feed(name: str, feed: str | None) -> None:
+    """Refuse, with a ConfigError, a feed that an exchange's messages cannot be of."""
+    feeds = list_feeds(name)
+    if feed is not None and feed not in feeds:
+        raise ConfigError(
+            f"--feed {feed!r}: {name} has none of that name (allowed: {', '.join(feeds)}){suggest(feed, feeds)}"
+        )
 
 
 def list_markets(venue: str) -> set[str]:

@@ -6,6 +6,7 @@ message of each stream, and of books until the next picture. Instruments are cal
 both, and stay this venue's own: the machine sees exchanges through other lines and another clock than we do.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from truetape.errors import ConfigError, DecodeError
+from truetape.errors import ConfigError, DecodeError, suggest
 from truetape.events.instrument import Instrument
 from truetape.events.rows import BOOK_DIFF, BOOK_SNAPSHOT, Scribe, Unit
 from truetape.venues._contract import Feed, Heartbeat, Limits, OnMessage
@@ -34,6 +35,8 @@ _DATA_TYPES = {
     "liquidation": "liquidation",
     "ticker": "option_summary",
 }
+_COMPUTED = re.compile(r"quote_\d+(ms|s|m)|book_snapshot_\d+(_grouped\d+)?_\d+(ms|s|m)")
+"""Those that the machine makes by the interval. It makes bars, too, which are built from trades here."""
 FEED = Feed(
     MACHINE,
     MACHINE,
@@ -61,6 +64,17 @@ class Option(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 def write_options(options: Sequence[Option]) -> str:
     """Return options as an address spells them."""
     return quote(msgspec.json.encode(options).decode())
+
+
+def check_types(names: Sequence[str]) -> None:
+    """Refuse, with a ConfigError, data types that the machine would not know, or whose messages are not read here."""
+    known = [*dict.fromkeys((*_DATA_TYPES.values(), "book_ticker")), "quote_1s"]
+    for name in names:
+        if name not in known and not _COMPUTED.fullmatch(name):
+            allowed = ", ".join(known)
+            raise ConfigError(
+                f"--type {name!r}: no such messages (allowed: {allowed}, also with other numbers){suggest(name, known)}"
+            )
 
 
 def name_wanted(names: Sequence[str]) -> list[Instrument]:
