@@ -11,7 +11,7 @@ from aiohttp import web
 from truetape.collect.backfill import FAILURES_MAX, Backfiller, Order, Result, break_off, list_stretches
 from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
-from truetape.errors import Refused, VenueUnreachable
+from truetape.errors import ConfigError, Refused, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.sim.server import SimServer
 from truetape.tape import open_reader, open_writer
@@ -80,6 +80,19 @@ async def test_a_venue_that_is_away_is_left_alone(tmp_path: Path) -> None:
     assert [r.ended.status for r in results] == [*["failed"] * (FAILURES_MAX + 2), "impossible"]
     assert sum(kind == FrameKind.REQUEST for kind, _, _ in read_tape(tmp_path / "tape")) == FAILURES_MAX
     assert "503" in results[0].ended.reason
+
+
+async def test_an_order_that_cannot_be_completed_keeps_no_other(tmp_path: Path) -> None:
+    def refuse(began: Began) -> Began:
+        raise ConfigError("too many")
+
+    wrong = Order(began(Range(5, 9)), TRADES, complete=refuse)
+    results = await ask(tmp_path / "tape", [*[wrong] * FAILURES_MAX, Order(began(Range(5, 9)), TRADES)])
+    assert [(r.ended.status, r.ended.reason) for r in results] == [
+        *[("failed", "too many")] * FAILURES_MAX,
+        ("answered", ""),
+    ]
+    assert [meta.get("event") for _, _, meta in read_tape(tmp_path / "tape")].count("backfill_began") == 1
 
 
 async def test_a_page_cut_short_has_failed(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from truetape.collect.http import HttpOptions
 from truetape.collect.retry import Backoff, make_decide
 from truetape.config import Settings, name_key, parse_settings
 from truetape.errors import ConfigError
+from truetape.events.backfill import Began, Range
 from truetape.flow import deliver, verify
-from truetape.flow.relay import backfill_from_relay, repair_from_relay
+from truetape.flow.loss import Past
+from truetape.flow.relay import backfill_from_relay, find_stretches, repair_from_relay
 from truetape.flow.repair import Repair, Scope, repair_gaps
 from truetape.flow.subject import Subject
 from truetape.lake import Lake
@@ -28,6 +30,7 @@ from truetape.sim.venues._tardis_rows import TICK_US
 from truetape.sim.venues.tardis import RELAY_KEY
 from truetape.tape import open_writer
 from truetape.tape.frame import FrameKind, Source
+from truetape.venues import load_venue
 
 BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SWAP = "BTC-USDT-SWAP"
@@ -265,6 +268,38 @@ async def test_trades_without_numbers_come_once_by_their_ids(tmp_path: Path) -> 
     assert (gap.state, json.loads(gap.evidence)["rows"]) == ("repaired", len(lost))
     assert sorted(int(row["trade_id"]) for row in read(tmp_path, "trade")) == [trade.id for trade in trades]
     check(tmp_path)
+
+
+async def test_trades_known_elsewhere_in_a_long_gap_are_no_burden(tmp_path: Path) -> None:
+    """Only those around what is missing are told to decoding: a gap of a day may hold millions that are there."""
+    async with SimServer(venues=VENUES, feed=Synthetic(seed=3)) as server:
+        settings = make(tmp_path, server)
+        trades = server.market("bybit", "linear", "BTCUSDT").trades()
+        step = 90_000_000
+        stream = {"channel": "trade", "market": "linear", "venue_symbol": "BTCUSDT", "topic": "publicTrade.BTCUSDT"}
+        with Pen(settings, Source("bybit", "linear", "bybit/linear#1")) as pen:
+            pen.put(to_ns(0), event="opened")
+            pen.put(to_ns(0), event="subscribed", streams=[stream])
+            for place, trade in enumerate(trades[:40]):
+                at_us = to_ns(1) // 1000 + place * 1_000_000 + (step if place >= 20 else 0)
+                told = trade._replace(at_us=at_us)
+                pen.put(at_us * 1000 + 40_000_000, tell_bybit(told))
+    subject = Subject("bybit", "linear", "BTC-USDT-PERP", "BTCUSDT", "trade")
+    lake = Lake(tmp_path / "lake")
+    begin_us, end_us = to_ns(1) // 1000, to_ns(5) // 1000
+    stretches = find_stretches(lake, subject, begin_us, end_us)
+    assert [(high - low) // 1_000_000 for low, high in stretches if high - low > 1_000_000] == [90, 110]
+    missing = tuple(Range(low, high) for low, high in stretches)
+    began = Began(
+        market="linear", channel="trade", venue_symbol="BTCUSDT", identity="time", from_us=begin_us, to_us=end_us,
+        missing=missing,
+    )  # fmt: skip
+    backfill = next(one for one in load_venue("bybit").backfills if one.channel == "trade")
+    known = Past(lake, subject, backfill, 30).complete(began).known_ids
+    near = {str(trade.id) for trade in (*trades[:6], *trades[14:26], *trades[34:40])}
+    assert set(known) <= near and len(known) >= 15
+    with pytest.raises(ConfigError, match="more than 30 trades"):
+        Past(lake, subject, backfill, 30).complete(msgspec.structs.replace(began, missing=()))
 
 
 def tell_bybit(trade: Trade) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from truetape.collect.key import Key
 from truetape.collect.listing import fetch_page, list_pages
 from truetape.collect.pace import WINDOW_S
 from truetape.collect.recorder import Recorder
-from truetape.errors import DecodeError, Fatal, Refused, TapeError, Transient
+from truetape.errors import ConfigError, DecodeError, Fatal, Refused, TapeError, Transient
 from truetape.events.backfill import BACKFILL, Began, Ended, Range
 from truetape.events.instrument import Instrument
 from truetape.tape import TapeWriter
@@ -122,7 +122,12 @@ class Backfiller:
             if failures >= FAILURES_MAX and order.backfill is not None:
                 on_result(Result(order, Ended(status="failed", reason=last)))
                 continue
-            ended = await self._do(order)
+            try:
+                began = order.completed
+            except ConfigError as error:  # nobody was asked, and the next one may be possible
+                on_result(Result(order, Ended(status="failed", reason=str(error))))
+                continue
+            ended = await self._do(order, began)
             on_result(Result(order, ended))
             if ended.status == "failed":
                 failures, last = failures + 1, ended.reason
@@ -146,10 +151,10 @@ class Backfiller:
             one for one in dict.fromkeys(found) if symbol in (one.symbol, one.venue_symbol) and one.market in markets
         ]
 
-    async def _do(self, order: Order) -> Ended:
+    async def _do(self, order: Order, began: Began) -> Ended:
         feed = order.backfill.feed if order.backfill else order.feed
         source = self._quill.register(Source(self._venue.name, feed, f"{self._venue.name}/{BACKFILL}"))
-        began = msgspec.structs.replace(order.completed, is_alone=self._writer is not None)
+        began = msgspec.structs.replace(began, is_alone=self._writer is not None)
         self._quill.note(source, "backfill_began", **msgspec.to_builtins(began))
         if order.backfill is None:
             ended = Ended(status="impossible", reason=order.reason)

@@ -9,7 +9,7 @@ import msgspec
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Lost, Range
 from truetape.flow.coverage import Work, find_covered, find_told, list_works, subtract
-from truetape.flow.hole import bound_range, find_ranges, fit_hole, is_too_wide, read_evidence, touch
+from truetape.flow.hole import SLACK_US, bound_range, find_ranges, fit_hole, is_too_wide, read_evidence, touch
 from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.venues._contract import Backfill
@@ -65,7 +65,10 @@ _FIRST = """
     order by exchange_at, tape_offset, tape_row limit 1"""
 _KNOWN_IDS = """
     select distinct trade_id as id from trade where venue = $venue and symbol = $symbol and trade_id is not null
-        and epoch_us(exchange_at) between $from_us and $to_us order by 1 limit $most"""
+        and epoch_us(exchange_at) between $from_us and $to_us
+        and exists (select 1 from (select unnest($begins) as begin_us, unnest($ends) as end_us)
+            where epoch_us(exchange_at) between begin_us and end_us)
+    order by 1 limit $most"""
 _PIECES = """
     with ids as (
         select epoch_us(exchange_at) as us from trade where venue = $venue and symbol = $symbol
@@ -280,7 +283,9 @@ class Past:
         if self._kind != "trade" or not (began.identity in {"text", "time"} or is_by_time):
             return began
         # Stream and history may differ in what is below a millisecond.
-        around = {"from_us": began.from_us - MILLISECOND_US, "to_us": began.to_us + MILLISECOND_US}
+        times = [(begin_us - MILLISECOND_US, end_us + MILLISECOND_US) for begin_us, end_us in _list_times(began)]
+        begins, ends = [begin_us for begin_us, _ in times], [end_us for _, end_us in times]
+        around = {"from_us": min(begins), "to_us": max(ends), "begins": begins, "ends": ends}
         ids = self._ask(_KNOWN_IDS, **around, most=self._known_max + 1)
         if len(ids) > self._known_max:
             told, most = f"{self._subject.venue} {self._subject.symbol}", f"{self._known_max:,}"
@@ -325,6 +330,19 @@ class Past:
         wanted = {name: value for name, value in (self._named | values).items() if f"${name}" in query}
         rows: list[dict[str, Any]] = self._lake.sql(query, wanted).arrow().to_pylist()
         return rows
+
+
+def _list_times(began: Began) -> list[tuple[int, int]]:
+    """Return exchange times that rows of a piece of work may have: those of its stretches, where it is told apart by these."""
+    if began.identity != "time" or not began.missing:
+        return [(began.from_us, began.to_us)]
+    return [
+        (
+            (span.low or began.from_us) - SLACK_US if span.since_us is None else span.since_us,
+            (span.high or began.to_us) + SLACK_US if span.before_us is None else span.before_us,
+        )
+        for span in began.missing
+    ]
 
 
 def name_kind(backfill: Backfill) -> str:
