@@ -21,6 +21,7 @@ from truetape.flow import deliver, import_files, verify
 from truetape.flow.bulk import fetch_bulk, import_bulk
 from truetape.flow.loss import Past
 from truetape.flow.overlap import Overlap
+from truetape.flow.repair import backfill
 from truetape.flow.subject import Subject
 from truetape.lake import Lake
 from truetape.quality.ledger import list_gaps
@@ -249,6 +250,28 @@ async def test_files_are_fetched_and_known_afterwards(
     assert named == [{"symbol": symbol}]
 
 
+async def test_bars_of_a_file_and_of_the_api_are_one(tmp_path: Path) -> None:
+    """Some of a day's bars are known from the API: the file brings the others, and nothing twice."""
+    async with SimServer(0, ["okx"], feed=Synthetic(seed=5, rate=2.0)) as server:
+        settings, world = make_settings(tmp_path, "okx", server.url), server.market("okx", "public", "BTC-USDT-SWAP")
+        bars = [bar.start_us for bar in world.bars(60_000_000)]
+        begin, end = (datetime.fromtimestamp(at / 1e6, UTC) for at in (bars[0], bars[-1]))
+        wanted = Subject("okx", "", "BTC-USDT-PERP", "", "candle", "1m")
+        told = await asyncio.to_thread(backfill, settings, wanted, begin + (end - begin) / 3, begin + (end - begin) / 2)
+        done = await asyncio.to_thread(fetch_bulk, settings, wanted, begin, end)
+        again = await asyncio.to_thread(fetch_bulk, settings, wanted, begin, end)
+        published = list(server.world.files.values())
+    assert told and {one.status for one in done} <= {"taken", "absent"} and not any(one.quarantined for one in done)
+    assert {one.status for one in again} <= {"known", "absent"}
+    opened = [int(line.split(",")[-2]) * 1000 for body in published for line in unpack(body).splitlines()[1:]]
+    rows = Lake(tmp_path / "lake").sql(
+        "select epoch_us(open_at) as us, count(*) as n from candle where is_closed group by 1"
+    )
+    held = {row["us"]: row["n"] for row in rows.arrow().to_pylist()}
+    assert set(opened) <= set(held) and set(held.values()) == {1} and len(opened) > told
+    assert verify(settings.tape, f"lake:{tmp_path / 'lake'}").problems == []
+
+
 def unpack(body: bytes) -> str:
     if not body.startswith(b"PK"):
         return gzip.decompress(body).decode()
@@ -268,8 +291,8 @@ def test_what_is_not_what_it_says_leaves_nothing(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:300])
     with pytest.raises(TapeError, match="cannot read"):
         import_bulk(settings, "okx-bulk", [cut])
-    with pytest.raises(ConfigError, match="no files of 'candle'"):
-        fetch_bulk(settings, Subject("okx", "", "BTC-USDT", "", "candle"), *SPAN)
+    with pytest.raises(ConfigError, match="no files of 'funding'"):
+        fetch_bulk(settings, Subject("okx", "", "BTC-USDT-PERP", "", "funding"), *SPAN)
     assert "trade" not in Lake(tmp_path / "lake").versions()
 
 

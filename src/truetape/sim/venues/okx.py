@@ -11,7 +11,8 @@ from truetape.sim.market import FUNDING_US, Candle, Market, Step, Trade
 from truetape.sim.protocol import Query, Quota, Rules, encode_json
 from truetape.sim.spec import Spec, write_short
 from truetape.sim.venues import _okx_bulk as bulk
-from truetape.sim.venues._okx_rest import BARS_US, describe_candle, describe_trade, kind_of, respond
+from truetape.sim.venues._okx_bar import describe_candle
+from truetape.sim.venues._okx_rest import BARS_US, describe_trade, kind_of, respond
 from truetape.sim.view import View
 from truetape.sim.world import World
 
