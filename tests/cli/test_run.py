@@ -85,7 +85,7 @@ def test_a_daemon_records_runs_jobs_alerts_and_stops(
     (tmp_path / "truetape.yaml").write_text(
         f"tape: t\nsinks: ['lake:l']\nvenues: {{coinbase: {{url: '{sim_url}', instruments: [BTC-USD]}}}}\n"
         f"ops: {{state: s, health_port: {port}}}\nalerts: {{group_seconds: 0}}\nlog: {{file: run.jsonl}}\n"
-        "retention: {tape_days: 1}\nbackup: {to: ftp://nowhere}\n"
+        "retention: {tape_days: 1}\nbackup: {to: truetape.yaml}\n"
         "jobs: {build: {at: never}, check: {at: never}, report: {at: never}, compact: {at: never},\n"
         "       retention: {at: never}, backup: {at: '* * * * *'}}\n"
     )
@@ -111,7 +111,7 @@ def test_a_daemon_records_runs_jobs_alerts_and_stops(
         [sys.executable, "-m", "truetape.cli", "jobs", "history", "backup", "--json"], cwd=tmp_path, capture_output=True
     )
     runs = json.loads(done.stdout)
-    assert "ftp://nowhere" in runs[-1]["error"]
+    assert "truetape.yaml: it is a file" in runs[-1]["error"]
     assert runs[-1]["due_at"].endswith(":00Z")
 
 

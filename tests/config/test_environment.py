@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from truetape.config import describe_settings, parse_settings
+
 
 def test_a_wrong_clock_is_refused_in_one_line() -> None:
     for text in ("fast", "0@", "1767557700@0", "1767557700@-2", "1@2@3@4"):
@@ -25,3 +27,10 @@ def test_processes_told_the_same_clock_have_the_same_time() -> None:
 
 def run_python(code: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environ})
+
+
+def test_settings_that_are_kept_hold_no_password() -> None:
+    text = "venues: {binance: {instruments: [BTC-USDT], url: 'http://me:s3cret@127.0.0.1:1'}}"
+    kept = describe_settings(parse_settings(text, "test", {}))
+    assert kept["venues"]["binance"]["url"] == "http://…@127.0.0.1:1"
+    assert "s3cret" not in str(kept)

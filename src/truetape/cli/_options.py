@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from truetape.config import Settings
 
 
@@ -36,11 +38,33 @@ lake_option = click.option("--lake", help="Folder of the lake; default: the one 
 
 def read_settings(path: Path) -> "Settings":
     """Read the settings file; built-in defaults and the environment when the default file does not exist."""
-    from truetape.config import load_defaults, load_settings
+    from truetape.config import load_defaults
 
     if not path.exists() and path == Path("truetape.yaml"):
         return load_defaults()
-    return load_settings(path)
+    return read_file(path)
+
+
+def read_file(path: Path) -> "Settings":
+    """Read a settings file that must be there; ConfigError when it names what there is not."""
+    from truetape.config import load_settings
+    from truetape.errors import ConfigError
+
+    settings = load_settings(path)
+    for fault in find_faults(settings):
+        raise ConfigError(f"{path}: {fault}")
+    return settings
+
+
+def find_faults(settings: "Settings") -> "Iterator[str]":
+    """Yield what settings name and there is not; jobs and backups are looked at where they are set: that loads more."""
+    from truetape.flow import find_faults
+
+    yield from find_faults(settings)
+    if settings.jobs or settings.backup.to:
+        from truetape.ops import find_job_faults
+
+        yield from find_job_faults(settings)
 
 
 def find_tape(given: str | None, config_path: Path) -> str:

@@ -1,6 +1,5 @@
 """Settings as they are in force."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,8 @@ def _join(value: Any) -> str:
 
 def _hide_secret(value: Any) -> Any:
     """Blank the name and password of an address; whoever needs them has the file."""
+    from truetape.config import hide_userinfo
+
     if isinstance(value, tuple):
         return tuple(map(_hide_secret, value))
-    return re.sub(r"://[^/@\s]+@", "://…@", value) if isinstance(value, str) else value
+    return hide_userinfo(value) if isinstance(value, str) else value

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option, json_option
+from truetape.cli._options import config_option, find_faults, json_option
 from truetape.cli._output import print_rows
 
 
@@ -19,6 +19,6 @@ def command(network: bool, config_path: Path, as_json: bool) -> None:
 
     from truetape.flow import examine
 
-    findings = examine(config_path, network=network)
+    findings = examine(config_path, network=network, find_faults=find_faults)
     print_rows([msgspec.structs.asdict(finding) for finding in findings], as_json=as_json)
     sys.exit(0 if all(finding.ok for finding in findings) else 1)

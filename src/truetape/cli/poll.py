@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import config_option
+from truetape.cli._options import config_option, read_file
 
 
 @click.command("poll")
@@ -29,13 +29,12 @@ def command(config_path: Path, cycles: int | None, analyze: bool, is_sim: bool, 
     from truetape import clock
     from truetape.cli._options import find_lake
     from truetape.cli._poll import poll_watched, print_analysis, simulate, summarize
-    from truetape.config import load_settings
 
     if is_sim:
         settings, total = simulate(folder / "sim", cycles or 5)
         lake = settings.sinks[0].removeprefix("lake:")
     else:
-        settings = load_settings(config_path)
+        settings = read_file(config_path)
         lake = find_lake(None, config_path) if analyze else ""  # what cannot be analyzed is told before
         total = clock.run(poll_watched(settings, cycles or 0))
     summarize(settings, total)

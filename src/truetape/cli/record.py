@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import FiniteRange, config_option, tape_option
+from truetape.cli._options import FiniteRange, config_option, read_file, tape_option
 from truetape.cli._preset import assets_option, preset_option, read_preset, refuse_assets
 
 
@@ -32,11 +32,10 @@ def command(
 
     from truetape import clock
     from truetape.cli._live import Lines, LiveTable
-    from truetape.config import load_settings
     from truetape.flow import record
 
     refuse_assets(preset, assets)
-    settings = read_preset(preset, assets) if preset else load_settings(config_path)
+    settings = read_preset(preset, assets) if preset else read_file(config_path)
     if tape:
         settings = msgspec.structs.replace(settings, tape=tape)
     if sinks:

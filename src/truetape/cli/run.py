@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from truetape.cli._options import FiniteRange, config_option
+from truetape.cli._options import FiniteRange, config_option, read_file
 
 
 @click.command("run")
@@ -15,9 +15,8 @@ def command(config_path: Path, duration: float | None) -> None:
     from truetape import clock
     from truetape.cli._daemon import Daemon
     from truetape.cli._live import Lines
-    from truetape.config import load_settings
 
-    settings = load_settings(config_path)
+    settings = read_file(config_path)
     with Lines(settings.log) as lines:
         status = clock.run(Daemon(settings, config_path, lines).run(duration))
     if settings.venues or settings.snapshots:

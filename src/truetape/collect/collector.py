@@ -21,7 +21,7 @@ from truetape.collect.polled import check_polled
 from truetape.collect.recorder import Recorder
 from truetape.collect.status import CollectorStatus, VenueStatus
 from truetape.collect.venue import VenueCollector, explain_bug
-from truetape.config import Settings
+from truetape.config import Settings, describe_settings
 from truetape.errors import ConfigError, Fatal
 from truetape.events.wish import Fetch, Reconnect, Resubscribe, Wish
 from truetape.tape.contract import TapeWriter
@@ -259,7 +259,7 @@ async def collect(  # noqa: PLR0913 - each is one thing that a caller may set
 
 def open_recorder(settings: Settings, writer: TapeWriter) -> Recorder:
     """Make the recorder of a tape, which says first what it was started with."""
-    about = {"version": version("truetape"), "tape": settings.tape, "config": msgspec.to_builtins(settings)}
+    about = {"version": version("truetape"), "tape": settings.tape, "config": describe_settings(settings)}
     return Recorder(writer, settings.record, about)
 
 

@@ -40,12 +40,17 @@ def check_services(settings: Mapping[str, SnapshotSettings]) -> None:
     if not settings:
         raise ConfigError("snapshots: empty; name at least one service (`truetape init --preset prediction-snapshots`)")
     for name, chosen in settings.items():
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"snapshots.{name}: not a name of small letters, digits and `_`")
-        make_form(f"snapshots.{name}", chosen.preset, chosen.url, chosen.paths, chosen.fields)
-        if not chosen.ids and not chosen.filters.markets_max:
-            raise ConfigError(f"snapshots.{name}: nothing to track: no ids, and filters.markets_max is 0")
+        check_form(name, chosen)
         _find_venue(name, chosen)
+
+
+def check_form(name: str, settings: SnapshotSettings) -> None:
+    """Refuse a service that could not be asked, whatever keys there are."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"snapshots.{name}: not a name of small letters, digits and `_`")
+    make_form(f"snapshots.{name}", settings.preset, settings.url, settings.paths, settings.fields)
+    if not settings.ids and not settings.filters.markets_max:
+        raise ConfigError(f"snapshots.{name}: nothing to track: no ids, and filters.markets_max is 0")
 
 
 def _find_venue(name: str, settings: SnapshotSettings) -> tuple[Venue, Key | None]:

@@ -7,6 +7,7 @@ Credentials (`TRUETAPE_KEY_<VENUE>_<NAME>`) come from there alone: no setting ho
 
 from truetape.config.environment import (
     CLOCK_KEY,
+    hide_userinfo,
     load_alert_urls,
     load_clock,
     load_keys,
@@ -16,6 +17,7 @@ from truetape.config.environment import (
     name_key,
 )
 from truetape.config.reading import (
+    describe_settings,
     find_origins,
     find_url,
     load_defaults,
@@ -65,8 +67,10 @@ __all__ = [
     "SnapshotSettings",
     "TardisSettings",
     "VenueSettings",
+    "describe_settings",
     "find_origins",
     "find_url",
+    "hide_userinfo",
     "load_alert_urls",
     "load_clock",
     "load_defaults",

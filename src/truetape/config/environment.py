@@ -6,10 +6,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from truetape import clock
 from truetape.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 DOT_ENV = Path(".env")
 """Beside the recording; for secrets, and never committed."""
@@ -23,16 +27,28 @@ def read_environment(environ: Mapping[str, str] | None = None, file: Path = DOT_
 
 
 def read_dot_env(file: Path = DOT_ENV) -> dict[str, str]:
-    """Return the variables of `.env`; none where there is no such file."""
+    """Return the variables of `.env`; none where there is no such file. Lines that do not read are left out."""
+    return {line.key: line.value for line in _parse_dot_env(file) if line.key and line.value is not None}
+
+
+def check_dot_env(file: Path = DOT_ENV) -> None:
+    """Refuse a `.env` with a line that does not read, without showing it: what it was to set would be missing."""
+    wrong = next((line.original for line in _parse_dot_env(file) if line.error), None)
+    if wrong is not None:
+        number = wrong.line + len(wrong.string) - len(wrong.string.lstrip("\n"))
+        raise ConfigError(f"{file}, line {number}: does not read (allowed: NAME=value, NAME='a value', # a comment)")
+
+
+def _parse_dot_env(file: Path) -> "list[Binding]":
     if not file.is_file():
-        return {}
-    from dotenv import dotenv_values
+        return []
+    from dotenv.parser import parse_stream
 
     try:
-        found = dotenv_values(file, interpolate=False)
+        with file.open(encoding="utf-8") as stream:
+            return list(parse_stream(stream))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def load_clock() -> None:
@@ -101,6 +117,7 @@ SECRET_CHARS_MIN = 6
 TOKEN_CHARS_MIN = 16
 _SECRET_ARGUMENT = re.compile("pass|token|key|secret|auth")
 MASK = "•••"
+_USERINFO = re.compile(r"://[^/@\s]+@")
 
 
 def load_secrets(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV) -> tuple[str, ...]:
@@ -133,6 +150,11 @@ def mask_secrets(text: str, secrets: Sequence[str] | None = None) -> str:
     for secret in load_secrets() if secrets is None else secrets:
         text = text.replace(secret, MASK)
     return text
+
+
+def hide_userinfo(text: str) -> str:
+    """Blank the name and password of addresses; whoever needs them has the file."""
+    return _USERINFO.sub("://…@", text)
 
 
 def _read_key_file(variable: str, path: str | None) -> str:

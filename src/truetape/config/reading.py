@@ -3,18 +3,22 @@
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
-from truetape.config.environment import load_url, read_dot_env, read_environment
-from truetape.config.settings import ArchiveSettings, Settings, SnapshotSettings, VenueSettings
+from truetape.config.environment import check_dot_env, hide_userinfo, load_url, read_dot_env, read_environment
+from truetape.config.settings import ArchiveSettings, JobSettings, Settings, SnapshotSettings, VenueSettings
 from truetape.errors import ConfigError, suggest
 
 _COINS_URL = "TRUETAPE_URL_COINGECKO"
 _HERE = "127.0.0.1"
+_OVERRIDE = "TRUETAPE__"
+"""What variables begin with that set a key."""
+DEPTH_MAX = 8
+"""Settings are not so deep; YAML may name itself and have no end."""
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
 
 
@@ -26,11 +30,13 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); `truetape init` writes one") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not text (byte {error.start} is not UTF-8); `truetape init` writes one") from error
+    check_dot_env()
     return parse_settings(text, str(path), read_environment(environ))
 
 
 def load_defaults(text: str = "", origin: str = "environment") -> Settings:
     """Return the built-in settings, or those of a text, with what the environment overrides."""
+    check_dot_env()
     return parse_settings(text, origin, read_environment())
 
 
@@ -46,10 +52,10 @@ def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settin
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{origin}: expected keys and values, got {type(tree).__name__}")
-    for name, value in environ.items():
-        if name.startswith("TRUETAPE__"):
-            _override(tree, name.removeprefix("TRUETAPE__").lower().split("__"), value)
-    return _apply_urls(_convert(tree, origin), environ)
+    overrides = {name: value for name, value in environ.items() if name.startswith(_OVERRIDE)}
+    for name, value in overrides.items():
+        _override(tree, name, value)
+    return _apply_urls(_convert(tree, origin, overrides), environ)
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,8 +81,8 @@ def find_origins(path: Path, environ: Mapping[str, str] | None = None) -> Callab
     from_file = read_dot_env()
     for name in known:
         place = f"{name} in .env" if name in from_file and known[name] == from_file[name] else f"variable {name}"
-        if name.startswith("TRUETAPE__"):
-            written[name.removeprefix("TRUETAPE__").lower().replace("__", ".")] = place
+        if name.startswith(_OVERRIDE):
+            written[name.removeprefix(_OVERRIDE).lower().replace("__", ".")] = place
         elif name.startswith("TRUETAPE_URL_"):
             section = "coins" if name == _COINS_URL else f"venues.{name.removeprefix('TRUETAPE_URL_').lower()}"
             written[f"{section}.url"] = place
@@ -98,16 +104,33 @@ def _walk_tree(tree: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def _override(tree: dict[str, Any], keys: list[str], value: str) -> None:
+def _override(tree: dict[str, Any], name: str, value: str) -> None:
+    keys = name.removeprefix(_OVERRIDE).lower().split("__")
+    if not all(keys):
+        raise ConfigError(f"variable {name}: names no key (allowed: {_OVERRIDE}SECTION__KEY)")
     for key in keys[:-1]:
         branch = tree.setdefault(key, {})
         if not isinstance(branch, dict):
-            raise ConfigError(f"TRUETAPE__{'__'.join(keys).upper()}: {key} is not a section")
+            raise ConfigError(f"variable {name}: {key} is not a section")
         tree = branch
-    tree[keys[-1]] = yaml.safe_load(value)
+    try:
+        tree[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:  # `*/5 * * * *` is text, and no YAML
+        tree[keys[-1]] = value
 
 
-def _convert(tree: dict[str, Any], origin: str) -> Settings:
+def _name_origin(path: str, overrides: Mapping[str, str]) -> str | None:
+    """Name the variable that a key was given by, or a part of it; null: it was in the file."""
+    keys = path.lower().split(".")
+    for name in overrides:
+        given = name.removeprefix(_OVERRIDE).lower().split("__")
+        if given[: len(keys)] == keys or keys[: len(given)] == given:
+            return f"variable {name}"
+    return None
+
+
+def _convert(tree: dict[str, Any], origin: str, overrides: Mapping[str, str]) -> Settings:
+    _check_keys(tree, origin)
     try:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
@@ -118,11 +141,23 @@ def _convert(tree: dict[str, Any], origin: str) -> Settings:
             except msgspec.ValidationError:
                 message = message.replace(f"{section}[...]", f"{section}.{name}", 1)
                 break
-        raise ConfigError(f"{origin}: {_explain(message, tree)}") from error
+        told = _explain(message, tree)
+        raise ConfigError(f"{_name_origin(told.partition(':')[0], overrides) or origin}: {told}") from error
+
+
+def _check_keys(tree: dict[Any, Any], origin: str, prefix: str = "") -> None:
+    """Refuse keys that YAML takes for numbers, dates or truth: a key is a word."""
+    for key, branch in tree.items():
+        if not isinstance(key, str):
+            raise ConfigError(f"{origin}: {prefix}{key}: a key is text (write it in quotes), got {type(key).__name__}")
+        if isinstance(branch, dict) and prefix.count(".") < DEPTH_MAX:
+            _check_keys(branch, origin, f"{prefix}{key}.")
 
 
 def _parts_of(tree: dict[str, Any]) -> Iterator[tuple[str, str, Any, type]]:
-    sections = (("venues", VenueSettings), ("archive", ArchiveSettings), ("snapshots", SnapshotSettings))
+    sections: tuple[tuple[str, type], ...] = (
+        ("venues", VenueSettings), ("archive", ArchiveSettings), ("snapshots", SnapshotSettings), ("jobs", JobSettings),
+    )  # fmt: skip
     for section, kind in sections:
         parts = tree.get(section)
         for name, part in parts.items() if isinstance(parts, dict) else ():
@@ -135,6 +170,8 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
         text, _, path = message.partition(" - at `$.")
         path = path.rstrip("`")
         given = _look_up(tree, path)
+        if words := _list_words(path):
+            return f"{path}: {given!r} (allowed: {', '.join(words)})"
         return f"{path}: {text}" + (f" (got {given!r})" if given is not None else "")
     path = (unknown["path"] or "$").removeprefix("$").lstrip(".")
     allowed = _keys_at(path)
@@ -154,10 +191,24 @@ def _look_up(tree: Any, path: str) -> Any:
 
 
 def _keys_at(path: str) -> list[str]:
-    struct: Any = Settings
+    return list(_find_type(path).__struct_fields__)
+
+
+def _list_words(path: str) -> tuple[str, ...]:
+    """Return the words that are allowed at a key; empty where any will do."""
+    kind = _find_type(path)
+    return tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
+
+
+def _find_type(path: str) -> Any:
+    """Return the type of a key; null where there is no such key."""
+    kind: Any = Settings
     for key in filter(None, path.split(".")):
-        struct = get_args(struct)[1] if get_origin(struct) is dict else get_type_hints(struct)[key]
-    return list(struct.__struct_fields__)
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            kind = get_type_hints(kind).get(key) if hasattr(kind, "__struct_fields__") else None
+    return kind
 
 
 def _apply_urls(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -211,6 +262,20 @@ def rewrite_url(url: str, override: str) -> str:
     query = f"?{parts.query}" if parts.query else ""
     host = "" if parts.hostname == _HERE else f"/{parts.hostname}"
     return f"{scheme}://{target.netloc}{target.path}{host}{parts.path}{query}"
+
+
+def describe_settings(settings: Settings) -> dict[str, Any]:
+    """Return settings as plain values to be kept with a recording, without names and passwords of addresses."""
+    described: dict[str, Any] = _hide(msgspec.to_builtins(settings))
+    return described
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _hide(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hide(inner) for inner in value]
+    return hide_userinfo(value) if isinstance(value, str) else value
 
 
 def walk_settings(settings: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from truetape.flow.beside import deliver_jobs as deliver_jobs
     from truetape.flow.beside import list_tapes as list_tapes
     from truetape.flow.beside import verify_all as verify_all
+    from truetape.flow.fault import find_faults as find_faults
     from truetape.flow.file import export as export
     from truetape.flow.foreign import import_files as import_files
     from truetape.flow.health import examine as examine
@@ -39,6 +40,7 @@ _WHERE = {
     "deliver_jobs": "truetape.flow.beside",
     "find_damage": "truetape.flow.proof",
     "examine": "truetape.flow.health",
+    "find_faults": "truetape.flow.fault",
     "export": "truetape.flow.file",
     "idle": "truetape.flow.live",
     "import_files": "truetape.flow.foreign",

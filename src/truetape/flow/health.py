@@ -7,7 +7,7 @@ import platform
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +16,8 @@ import msgspec
 from truetape import clock, compiled
 from truetape.config import Settings, load_settings, rewrite_url
 from truetape.errors import ConfigError
-from truetape.venues import load_venue
+from truetape.flow.fault import find_faults
+from truetape.venues import list_venues, load_venue
 
 FREE_BYTES_MIN = 5 * 10**9
 FILES_MIN = 1024
@@ -34,7 +35,9 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-def examine(config_path: Path, *, network: bool = False) -> list[Finding]:
+def examine(
+    config_path: Path, *, network: bool = False, find_faults: Callable[[Settings], Iterable[str]] = find_faults
+) -> list[Finding]:
     """Look at settings, folders, disk, clock, limits and optional parts."""
     python = Finding("python", True, platform.python_version())
     findings = [python, _look_at_compiled(), *_look_at_extras(), _look_at_limits()]
@@ -42,7 +45,8 @@ def examine(config_path: Path, *, network: bool = False) -> list[Finding]:
         settings = load_settings(config_path)
     except ConfigError as error:
         return [*findings, Finding("settings", False, str(error))]
-    findings.append(Finding("settings", True, str(config_path)))
+    faults = [Finding("settings", False, fault) for fault in find_faults(settings)]
+    findings += faults or [Finding("settings", True, str(config_path))]
     findings.extend(_look_at_venues(settings))
     findings.extend(_look_at_folder(Path(settings.tape)))
     if network:
@@ -72,10 +76,8 @@ def _look_at_limits() -> Finding:
 
 def _look_at_venues(settings: Settings) -> Iterator[Finding]:
     for name in settings.venues:
-        try:
+        if name in list_venues():  # of others the settings' faults tell
             yield Finding(f"venue {name}", True, load_venue(name).title)
-        except ConfigError as error:
-            yield Finding(f"venue {name}", False, str(error))
 
 
 def _look_at_folder(folder: Path) -> Iterator[Finding]:
@@ -108,7 +110,8 @@ def _time_sync(folder: Path) -> float:
 async def _ask_venues(settings: Settings) -> list[Finding]:
     timeout = aiohttp.ClientTimeout(total=NETWORK_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        return [await _ask_venue(session, name, venue.url) for name, venue in settings.venues.items()]
+        known = {name: venue.url for name, venue in settings.venues.items() if name in list_venues()}
+        return [await _ask_venue(session, name, url) for name, url in known.items()]
 
 
 async def _ask_venue(session: aiohttp.ClientSession, name: str, override: str) -> Finding:

@@ -15,7 +15,7 @@ from truetape.collect.services import check_services, open_services, run_service
 from truetape.collect.snapshot import Service
 from truetape.collect.tracked import read_past
 from truetape.collect.turn import Cycle, Tally
-from truetape.config import Settings
+from truetape.config import Settings, describe_settings
 from truetape.errors import Fatal, TruetapeError
 from truetape.flow.view import deliver
 from truetape.sinks import split_spec
@@ -73,7 +73,7 @@ async def poll(
     )
     try:
         past = read_past(settings.tape, list(settings.snapshots))  # after the writer has mended what a crash left
-        about = {"version": version("truetape"), "tape": settings.tape, "config": msgspec.to_builtins(settings)}
+        about = {"version": version("truetape"), "tape": settings.tape, "config": describe_settings(settings)}
         recorder = Recorder(writer, record, about)
         services = open_services(settings.snapshots, recorder, past)
         seconds = await _run(settings, recorder, services, stop, (cycles_max, on_cycle))

@@ -1,6 +1,7 @@
 """What keeps a recording running for months: jobs and their schedule, locks, backup, retention."""
 
 from truetape.ops.backup import BackupReport, back_up, list_backups, restore
+from truetape.ops.fault import find_job_faults
 from truetape.ops.history import Run, open_history
 from truetape.ops.retention import PruneReport, prune
 from truetape.ops.runner import list_jobs, load_job, run_job
@@ -10,6 +11,7 @@ __all__ = [
     "PruneReport",
     "Run",
     "back_up",
+    "find_job_faults",
     "list_backups",
     "list_jobs",
     "load_job",

@@ -41,12 +41,13 @@ def parse_schedule(schedule: str, key: str) -> CronTrigger:
 
 
 def check_jobs(settings: Settings) -> None:
-    """Refuse settings of jobs that there are not."""
+    """Refuse settings of jobs that there are not, and times that do not read."""
     for name in settings.jobs:
         try:
-            load_job(name)
+            job = load_job(name)
         except ConfigError as error:
             raise ConfigError(f"jobs.{name}: {error}") from error
+        find_schedule(job, settings)
 
 
 def list_scheduled(settings: Settings) -> list[tuple[Job, str]]:

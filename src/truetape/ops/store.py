@@ -8,6 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import fs
 
+from truetape.config import hide_userinfo
 from truetape.errors import ConfigError, Fatal, Transient
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -114,6 +115,16 @@ class _Told:
             raise Transient(f"{self._doing}: {str(error).splitlines()[0]}") from error
 
 
+def check_place(place: str) -> None:
+    """Refuse what is neither a folder nor a bucket; opens nothing."""
+    if "://" in place and not place.startswith("s3://"):
+        raise ConfigError(f"backup.to: {hide_userinfo(place)!r} is neither a folder nor s3://bucket/prefix")
+    if "@" in place.partition("://")[2].partition("/")[0]:
+        raise ConfigError(
+            f"backup.to: {hide_userinfo(place)!r} holds a key; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+        )
+
+
 def _open_place(place: str) -> tuple[fs.FileSystem, str]:
     """Open a folder, or `s3://bucket/prefix?endpoint_override=…`; keys of S3 come from its usual variables."""
     if "://" not in place:
@@ -121,14 +132,13 @@ def _open_place(place: str) -> tuple[fs.FileSystem, str]:
         if root.exists() and not root.is_dir():
             raise ConfigError(f"{place}: it is a file; backups go into a folder, or to s3://bucket/prefix")
         return fs.LocalFileSystem(), str(root.resolve())
-    if not place.startswith("s3://"):
-        raise ConfigError(f"backup.to: {place!r} is neither a folder nor s3://bucket/prefix")
+    check_place(place)
     try:
         files, root_path = fs.FileSystem.from_uri(place)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"backup.to: {place!r}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"backup.to: {hide_userinfo(place)!r}: {str(error).splitlines()[0]}") from error
     if not root_path.strip("/"):
-        raise ConfigError(f"backup.to: {place!r} names no bucket (allowed: s3://bucket/prefix)")
+        raise ConfigError(f"backup.to: {hide_userinfo(place)!r} names no bucket (allowed: s3://bucket/prefix)")
     return files, root_path.rstrip("/")
 
 

@@ -10,10 +10,11 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
+from truetape.config import hide_userinfo
 from truetape.errors import ConfigError
 from truetape.sinks._contract import Sink, Step, ignore_step
 
-__all__ = ["Sink", "list_examples", "list_sinks", "name_beside", "open_sink", "split_spec"]
+__all__ = ["Sink", "check_spec", "list_examples", "list_sinks", "name_beside", "open_sink", "split_spec"]
 
 
 def list_sinks() -> list[str]:
@@ -43,10 +44,25 @@ def split_spec(spec: str) -> tuple[str, str]:
     names = list_sinks()
     if name not in names:
         nearest = get_close_matches(name, names, 1, 0.0)[0]
-        raise ConfigError(f"unknown sink {name!r} in {spec!r}; nearest is {nearest!r}; there are {', '.join(names)}")
+        raise ConfigError(
+            f"unknown sink {name!r} in {hide_userinfo(spec)!r}; nearest is {nearest!r}; there are {', '.join(names)}"
+        )
     if not separator:
         raise ConfigError(f"sink {spec!r}: write it as one of {', '.join(_load(name).EXAMPLES)}")
     return name, rest
+
+
+def check_spec(spec: str) -> None:
+    """Refuse a spec that no sink opens, by its examples: the sink, whether it has a place, its options."""
+    name, rest = split_spec(spec)
+    place, _, query = rest.partition("?")
+    examples = [example.partition(":")[2].partition("?") for example in _load(name).EXAMPLES]
+    if not place and all(where for where, _, _ in examples):
+        raise ConfigError(f"sink {name}: the place is missing; write {name}:PLACE")
+    allowed = [key for _, _, options in examples for key, _ in parse_qsl(options)]
+    for key, _ in parse_qsl(query, keep_blank_values=True):
+        if key not in allowed:
+            raise ConfigError(f"sink {name}: unknown option {key!r}; allowed: {', '.join(allowed) or 'none'}")
 
 
 def name_beside(spec: str, suffix: str) -> str:

@@ -1,0 +1,50 @@
+"""What is wrong with settings that read well but name what there is not: told before anything starts."""
+
+from collections.abc import Callable, Iterator
+from typing import ParamSpec
+
+from truetape.collect.plan import check_venue
+from truetape.collect.services import check_form
+from truetape.config import Settings, VenueSettings
+from truetape.errors import ConfigError
+from truetape.events.schema import KINDS
+from truetape.flow.archive import list_kept
+from truetape.sinks import check_spec
+from truetape.venues import load_venue
+
+P = ParamSpec("P")
+
+
+def find_faults(settings: Settings) -> Iterator[str]:
+    """Yield one line for each sink, venue, service and table that settings name and that there is not, or not so."""
+    if not settings.tape:
+        yield "tape: empty (allowed: a folder)"
+    yield from _find_sink_faults(settings)
+    for venue, chosen in settings.venues.items():
+        yield from _try(_check_venue, venue, chosen)
+    for service, asked in settings.snapshots.items():
+        yield from _try(check_form, service, asked)
+    yield from _try(list_kept, settings)
+    for kind in settings.retention.table_days:
+        if kind not in KINDS:
+            yield f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})"
+
+
+def _find_sink_faults(settings: Settings) -> Iterator[str]:
+    known = set[str]()
+    for spec in settings.sinks:
+        yield from (f"sinks: {told}" for told in _try(check_spec, spec))
+        if spec in known:
+            yield f"sinks: {spec!r} is given twice"
+        known.add(spec)
+
+
+def _check_venue(name: str, chosen: VenueSettings) -> None:
+    check_venue(load_venue(name), chosen)
+
+
+def _try(check: Callable[P, object], *given: P.args, **named: P.kwargs) -> Iterator[str]:
+    try:
+        check(*given, **named)
+    except ConfigError as error:
+        yield str(error)
