@@ -113,8 +113,9 @@ def test_a_job_as_cron_runs_it_logs_what_it_says(tmp_path: Path) -> None:
     """Two at once write one file; a failure is there with its reason, and without the secret in it."""
     (tmp_path / "truetape.yaml").write_text(
         "tape: t\nsinks: ['lake:l']\nops: {state: s}\nlog: {file: log/jobs.jsonl}\nretention: {tape_days: 1}\n"
-        "backup: {to: 'ftp://secret-token-of-mine'}\n"
+        "backup: {to: secret-token-of-mine}\n"
     )
+    (tmp_path / "secret-token-of-mine").write_text("")
     environment = {"TRUETAPE_KEY_X_TOKEN": "secret-token-of-mine"}
     running = [spawn("jobs", "run", name, cwd=tmp_path, env=environment) for name in ("build", "gaps_repair", "backup")]
     codes = [(one.communicate(), one.returncode)[1] for one in running]
@@ -126,7 +127,7 @@ def test_a_job_as_cron_runs_it_logs_what_it_says(tmp_path: Path) -> None:
     assert {line["job"] for line in lines} == {"build", "gaps_repair", "backup"}
     assert any("there is no tape yet" in line["event"] for line in lines)
     (failed,) = [line for line in lines if line["event"] == "job failed"]
-    assert failed["level"] == "error" and "ftp://" in failed["error"]
+    assert failed["level"] == "error" and "it is a file" in failed["error"]
     assert "secret-token" not in (tmp_path / "log/jobs.jsonl").read_text()
     daemon = spawn("jobs", "run", "gaps_repair", "--due", "2026-01-01T00:00:00", cwd=tmp_path)
     assert "there is no tape yet" in daemon.communicate()[0]  # which the daemon that started it logs
