@@ -36,6 +36,7 @@ from truetape.sim.hub import Judge, SimClock
         ("lose 3 frames of price.crypto*", Fault("lose", pattern="price.crypto*", count=3)),
         ("5xx for 2 requests of */depth*", Fault("5xx", count=2, pattern="*/depth*")),
         ("at 22s slow 2s for 1 request", Fault("slow", when="at", value=22.0, seconds=2.0)),
+        ("429 for 3 connects of */ws*", Fault("429", pattern="*/ws*", count=3, is_of_connects=True)),
         ("at 24s coinbase cut-snapshot", Fault("cut-snapshot", "coinbase", "at", 24.0)),
     ],
 )
@@ -71,6 +72,7 @@ def test_a_script_is_lines_semicolons_yaml_or_a_file(tmp_path: Path) -> None:
         ("every 0 drop 1 frame", "whole number"),
         ("every 1.5 drop 1 frame", "whole number"),
         ("drop 0 frames", "of 0 frames"),
+        ("drop 3 connects", "happens to connects"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, words: str) -> None:

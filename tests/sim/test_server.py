@@ -380,6 +380,23 @@ async def test_requests_fail_as_scripted() -> None:
         assert [d["action"] for d in told] == ["429", "429", "5xx", "cut-snapshot"]
 
 
+async def test_connects_are_refused_as_scripted() -> None:
+    script = "binance 429 retry-after 2 for 1 connect; 5xx for 1 connect of */stream; slow 0.01s for 1 connect"
+    async with SimServer(faults=script) as server, aiohttp.ClientSession() as session:
+        assert (await get(server, "/api.binance.com/api/v3/ping"))[0] == 200
+        for wanted, wait in ((429, "2"), (503, None)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(server.url + "/stream.binance.com/stream")
+            assert caught.value.status == wanted
+            assert caught.value.headers is not None and caught.value.headers.get("Retry-After") == wait
+        async with visit(server, "/stream.binance.com/stream") as client:
+            await client.send(subscribe("btcusdt@trade"))
+            await client.read(stream_of("btcusdt@trade"))
+        assert [(d["action"], d["detail"]) for d in server.faults_done] == [
+            ("429", "connect"), ("5xx", "connect"), ("slow", "connect"),
+        ]  # fmt: skip
+
+
 async def test_a_dropped_frame_has_used_its_connections_number() -> None:
     script = "after 5 coinbase drop 1 frame of level2:*"
     async with (

@@ -10,6 +10,7 @@ A script is lines of text (or a YAML list of them); `#` starts a comment:
     at 12s corrupt 2 frames of *bookTicker              # cut off in the middle
     at 14s change-field p price in 2 frames of *@trade  # rename a key
     at 16s binance 429 retry-after 2 for 3 requests
+    at 18s binance 429 retry-after 2 for 3 connects     # WebSockets are refused on opening; 5xx and slow, too
     at 20s binance 5xx for 2 requests of */depth*
     at 22s slow 2s for 1 request
     at 24s binance cut-snapshot                         # body of the next book snapshot ends too early
@@ -88,7 +89,7 @@ _KEYS = re.compile(r"^\s+(?P<key>[\w-]+)\s+(?P<new_key>[\w-]+)(?:\s+in(?=\s))?")
 _REST = re.compile(
     r"^(?:\s+(?P<seconds>\d+(?:\.\d+)?)s)?"
     r"(?:\s+retry-after\s+(?P<retry>\d+(?:\.\d+)?))?"
-    r"(?:\s+(?:for\s+)?(?P<count>\d+)(?:\s+(?:frames?|requests?|times?))?)?"
+    r"(?:\s+(?:for\s+)?(?P<count>\d+)(?:\s+(?P<unit>frames?|requests?|connects?|times?))?)?"
     r"(?:\s+of\s+(?P<pattern>\S+))?\s*$"
 )
 
@@ -109,6 +110,8 @@ class Fault(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     """How long a freeze or a slow answer takes."""
     retry_after_s: float = 1.0
+    is_of_connects: bool = False
+    """It acts on WebSockets that are being opened, not on other requests."""
     key: str = ""
     new_key: str = ""
 
@@ -167,6 +170,7 @@ def parse_fault(line: str) -> Fault:
         count=int(rest["count"] or 1),
         seconds=float(rest["seconds"] or 0),
         retry_after_s=float(rest["retry"] or 1),
+        is_of_connects=(rest["unit"] or "").startswith("connect"),
         key=keys["key"] if keys else "",
         new_key=keys["new_key"] if keys else "",
     )
@@ -188,6 +192,10 @@ def _check(line: str, fault: Fault) -> None:
         raise ConfigError(f"fault: {line!r}: {fault.action} holds for a whole venue, not for {fault.pattern!r}")
     if fault.when != "at" and (fault.value < 1 or fault.value % 1):
         raise ConfigError(f"fault: {line!r}: `{fault.when}` counts frames or requests: a whole number from 1 up")
+    if fault.is_of_connects and fault.action not in ("429", "5xx", "slow"):
+        raise ConfigError(
+            f"fault: {line!r}: {fault.action} is nothing that happens to connects (allowed: 429, 5xx, slow)"
+        )
     if not fault.count:
         raise ConfigError(f"fault: {line!r}: of 0 frames or requests nothing becomes")
 

@@ -119,11 +119,12 @@ class Judge:
             self.frames = [a for a in self.frames if not a.is_spent]
         return found
 
-    def judge_request(self, venue: str, path: str, is_book: bool) -> Fault | None:
-        """Return the fault that concerns this HTTP request."""
+    def judge_request(self, venue: str, path: str, is_book: bool = False, *, is_connect: bool = False) -> Fault | None:
+        """Return the fault that concerns this HTTP request, or this WebSocket that is being opened."""
         elapsed_s = self.time.elapsed_s()
         for armed in self.rest:
-            if armed.fault.action == "cut-snapshot" and not is_book:
+            is_other = armed.fault.is_of_connects != is_connect
+            if is_other or (armed.fault.action == "cut-snapshot" and not is_book):
                 continue
             if armed.fits(venue, path) and armed.take(elapsed_s):
                 self.rest = [a for a in self.rest if not a.is_spent]

@@ -37,6 +37,7 @@ IDLE_REST_S = 3600.0
 """Where nothing moves at all, at most so long."""
 MESSAGE_BYTES_MAX = 1024 * 1024
 """A client's message may be this large."""
+_UNAVAILABLE = b"<html><body>503 Service Temporarily Unavailable</body></html>"
 
 
 class Synthetic(msgspec.Struct, frozen=True):
@@ -268,6 +269,12 @@ class SimServer:
         return await self._handle_rest(request, fake, query)
 
     async def _handle_socket(self, request: web.Request, fake: FakeVenue, query: Query) -> web.StreamResponse:
+        fault = self.judge.judge_request(fake.name, query.path, is_connect=True)
+        if fault is not None:
+            self.judge.record(fake.name, "", query.path, fault.action, detail="connect")
+            if fault.action != "slow":
+                return self._refuse(fake, fault)
+            await asyncio.sleep(fault.seconds / self.time_scale)
         line = fake.admit(self.world, query) or fake.connect(query)
         if line is None:
             return web.Response(status=404)
@@ -299,6 +306,13 @@ class SimServer:
                 await ticker
         return socket
 
+    def _refuse(self, fake: FakeVenue, fault: Fault) -> web.Response:
+        """Answer as a scripted refusal has it."""
+        if fault.action == "5xx":
+            return web.Response(body=_UNAVAILABLE, status=503)
+        headers = {"Retry-After": f"{fault.retry_after_s:g}"} if fault.action == "429" else {}
+        return web.Response(body=fake.refuse(int(fault.action)), status=int(fault.action), headers=headers)
+
     async def _handle_rest(self, request: web.Request, fake: FakeVenue, query: Query) -> web.Response:
         if request.method not in fake.methods:
             return web.Response(status=405)
@@ -320,7 +334,7 @@ class SimServer:
                 case "425":
                     body, status = fake.refuse(425), 425
                 case "5xx":
-                    body, status = b"<html><body>503 Service Temporarily Unavailable</body></html>", 503
+                    body, status = _UNAVAILABLE, 503
                 case "slow":
                     await asyncio.sleep(fault.seconds / self.time_scale)
                 case _:
