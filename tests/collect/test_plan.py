@@ -200,3 +200,20 @@ def test_a_change_touches_only_the_connections_it_concerns() -> None:
     assert all(len(plan.streams) == 3 * len(plan.topics) for plan in plans)
     ended = amend_connections(venue, SERIES, plans, (), tokens[:400])
     assert [(plan.number, plan.topics) for plan in ended] == [(1, ())]
+
+
+def test_what_a_topic_brings_along_is_planned_with_it() -> None:
+    """Coinbase's ticker tells quotes, too: both live and end with the topic, whichever was asked for."""
+    venue = load_venue("coinbase")
+    market = venue.default_markets[0]
+    instruments = [venue.name_instrument(market, name) for name in ("BTC-USD", "ETH-USD")]
+    for channels, known in (
+        (("quote",), {"quote", "ticker"}),
+        (("ticker", "trade"), {"quote", "ticker", "trade"}),
+        (("trade",), {"trade"}),
+    ):
+        (plan,) = plan_connections(venue, VenueSettings(instruments=("all",), channels=channels), instruments)
+        assert {(stream.channel, stream.venue_symbol) for stream in plan.streams} == {
+            (channel, name) for channel in known for name in ("BTC-USD", "ETH-USD")
+        }
+        assert {stream.topic for stream in plan.streams} == set(plan.topics)

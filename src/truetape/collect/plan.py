@@ -229,13 +229,28 @@ def _choose_listed(venue: Venue, settings: VenueSettings) -> set[str]:
 def _list_streams(
     venue: Venue, feed: Feed, channels: Sequence[str], instruments: Sequence[Instrument]
 ) -> list[StreamPlan]:
-    """Instrument by instrument, so that what belongs together shares a connection."""
+    """Instrument by instrument, so that what belongs together shares a connection.
+
+    A topic may bring more channels than were asked for: these streams are named, too, for they live and end with it.
+    """
     carried = [channel for channel in channels if channel in feed.channels]
+    others = [channel for channel in feed.channels if channel not in carried] if carried else []
+    streams: list[StreamPlan] = []
+    for instrument in instruments:
+        if instrument.market != feed.market:
+            continue
+        asked = _list_own(venue, feed, carried, instrument)
+        topics = {stream.topic for stream in asked}
+        along = (_list_own(venue, feed, [channel], instrument) for channel in others)
+        streams += asked
+        streams += [stream for part in along if all(s.topic in topics for s in part) for stream in part]
+    return streams
+
+
+def _list_own(venue: Venue, feed: Feed, channels: Sequence[str], instrument: Instrument) -> list[StreamPlan]:
     return [
         StreamPlan(channel, instrument.market, instrument.venue_symbol, topic)
-        for instrument in instruments
-        if instrument.market == feed.market
-        for channel in carried
+        for channel in channels
         for topic in venue.list_topics(feed, channel, instrument)
     ]
 
