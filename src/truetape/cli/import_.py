@@ -31,14 +31,22 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     bybit-bulk, okx-bulk (--feed is their market then, where nothing else tells it: spot, usdm, coinm; linear, inverse). Of these, what
     the lake has already is not taken again.
     """
+    from difflib import get_close_matches
+
     from truetape.flow import import_files
     from truetape.flow.bulk import list_formats
+    from truetape.tape.foreign import FORMATS
 
     if format_name in list_formats():
         if tape or venue or start or skip_bad:
             raise click.UsageError(f"{format_name} goes with --feed, --config and --json only")
         _import_bulk(format_name, files, feed or "", config_path, as_json=as_json)
         return
+    if format_name not in FORMATS:
+        allowed = (*FORMATS, *list_formats())
+        near = get_close_matches(format_name, allowed, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise click.BadParameter(f"unknown recording format {format_name!r} (allowed: {', '.join(allowed)}){hint}")
     if not venue and format_name not in {"tardis", "tardis-normalized"}:
         raise click.UsageError("Missing option '--venue'.")
     place = find_tape(tape, config_path)

@@ -46,6 +46,7 @@ def import_files(  # noqa: PLR0913 - what an import can be told
     feeds = [*DATASETS] if format_name == TARDIS else [f.name for f in known.feeds]
     if feed is not None and feed not in feeds:
         raise ConfigError(f"--feed {feed!r} is not one of {known.name}'s (allowed: {', '.join(feeds)})")
+    start_ns = _read_start(start)
     writer = open_writer(tape)
     try:
         return import_recording(
@@ -55,7 +56,7 @@ def import_files(  # noqa: PLR0913 - what an import can be told
             writer,
             feed=feed,
             feed_of=known.find_feed,
-            start_ns=_read_start(start),
+            start_ns=start_ns,
             skip_bad=skip_bad,
             broken=broken,
             on_progress=on_progress,

@@ -30,7 +30,10 @@ def start_reading(origin: Origin, lines: Callable[[], Iterator[bytes]]) -> ReadL
         first = next(lines(), None)
         if first is None:
             raise ValueError("it is empty")
-        _check_line(first)
+        try:
+            _check_line(first)
+        except ValueError as error:
+            raise ValueError(f"line 1: {error}") from error
         raise ValueError("no depth update tells the feed: name it with --feed")
 
     feed = feed or ""
