@@ -48,6 +48,18 @@ def test_what_cannot_be_polled_is_one_line(
     assert not (tmp_path / "data").exists()
 
 
+def test_a_run_that_brought_nothing_says_so(truetape: Run, tmp_path: Path) -> None:
+    """With the code of what cannot be reached; that its listing failed stands in the report, and no picture does."""
+    (tmp_path / "truetape.yaml").write_text(
+        "snapshots: {mute: {url: 'http://127.0.0.1:9', interval_seconds: 0.5, attempts: 1}}"
+    )
+    done = truetape("poll", "--cycles", "1", "--analyze")
+    assert done.code == 3
+    assert done.err.startswith("truetape: no snapshot came (mute: listing: http://127.0.0.1:9/markets")
+    assert "0 + 0 missing = 0 expected; 0 explained by the ledger, 0 not; 0 repeats; 1 listings failed" in done.out
+    assert done.out.splitlines()[-1] == "report: report/snapshots.html"
+
+
 def test_a_folder_of_somebody_else_is_left_alone(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "report/sim").mkdir(parents=True)
     (tmp_path / "report/sim/mine").touch()
@@ -116,6 +128,7 @@ def test_a_changed_format_is_quarantined_and_told(tmp_path: Path) -> None:
             sim.communicate()
             hook.shutdown()
             thread.join()
-    assert (done.returncode, complaints) == (0, "")
+    assert (done.returncode, complaints.count("\n")) == (3, 1)
+    assert complaints.startswith("truetape: no snapshot came (fake: ")
     assert json.loads(heard[0])["message"] == "snapshots.fake: snapshots are missed (decode)"
     assert len(Lake(tmp_path / "data/lake").sql("from quarantine").arrow()) == 3

@@ -160,8 +160,48 @@ def test_page_and_picture(tmp_path: Path) -> None:
     assert titles[:3] == ["Completeness", "Longest gaps", "Snapshots per market"]
 
 
+def test_a_service_whose_turns_came_to_be_others_is_judged_by_those_of_the_time(tmp_path: Path) -> None:
+    """Four turns of 900 s, then 300 s: the fifth is due with the new ones, of which one is missing."""
+    story = Story(tmp_path)
+    for turn in (0, 1, 3):
+        story.snapshot(turn)
+    for turn in (4, 4 + 1 / 3, 5, 5 + 1 / 3):
+        story.snapshot(turn, interval_s=300.0)
+    story.gap(1.01, 3.01, "disconnect")
+    story.gap(4.34, 5.0, "rate_limit")
+    survey = story.survey()
+    assert (survey.expected, survey.observed, survey.explained, survey.unexplained) == (9, 7, 2, 0)
+    assert [(hole.turns, hole.reason) for hole in survey.holes] == [(1, "disconnect"), (1, "rate_limit")]
+    assert [(h.to_us - h.from_us) // 10**6 for h in survey.holes] == [900, 300]
+    (service,) = survey.services
+    assert (service.turns, service.interval_s) == (9, 300)
+    write_snapshot_report(Lake(tmp_path), tmp_path / "out", "T")
+
+
+def test_a_service_that_never_told_its_markets_is_named(tmp_path: Path) -> None:
+    story = Story(tmp_path / "lake")
+    story.snapshot(0)
+    story.snapshot(1)
+    detail = '{"event":"opened","interval_s":60.0}'
+    story.add("connection", BEGIN, "", feed="mute", connection="snapshot/mute", event="opened", detail=detail)
+    for turn in range(3):
+        at = BEGIN + turn * timedelta(minutes=1)
+        story.add("connection", at, "", feed="mute", connection="snapshot/mute", event="listing_failed", detail="{}")
+    survey = story.survey()
+    assert [(s.service, s.interval_s, s.markets, s.expected, s.completeness, s.listings_failed) for s in survey.services] == [
+        ("mute", 60, 0, 0, None, 3), ("s", 900, 1, 2, 1, 0),
+    ]  # fmt: skip
+    assert make_tables(survey)[0][2][0]["complete"] == "n/a"
+    _, page = write_snapshot_report(Lake(tmp_path / "lake"), tmp_path / "out", "T")
+    assert (
+        "2 of 2 snapshots (100 %), 0 missing, 0 of them unexplained; 1 markets; 3 listings failed" in page.read_text()
+    )
+
+
 def test_a_lake_without_snapshots_says_so(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/snapshots.png").write_bytes(b"that of an earlier run")
     survey, page = write_snapshot_report(Lake(tmp_path / "lake"), tmp_path / "out", "T")
     assert survey.expected == 0
     assert "0 of 0 snapshots" in page.read_text()

@@ -15,7 +15,7 @@ from truetape.cli._output import print_rows
 from truetape.collect.status import ServiceStatus
 from truetape.collect.turn import Cycle
 from truetape.config import DeliverSettings, RecordSettings, Settings, SnapshotSettings, load_alert_urls, mask_secrets
-from truetape.errors import ConfigError
+from truetape.errors import ConfigError, VenueUnreachable
 from truetape.flow.poll import PollTotal, poll
 from truetape.lake import Lake
 from truetape.ops.alert import Message, find_troubles
@@ -167,6 +167,15 @@ def summarize(settings: Settings, total: PollTotal) -> None:
     click.echo(f"sealed {settings.tape}; delivered into {', '.join(settings.sinks)}")
 
 
+def check_total(total: PollTotal) -> None:
+    """Tell which services told nothing; VenueUnreachable when none of them told anything."""
+    mute = [f"{one.service}: {one.trouble}" for one in total.services if not one.snapshots and one.trouble]
+    if mute and not any(one.snapshots for one in total.services):
+        raise VenueUnreachable(f"no snapshot came ({'; '.join(mute)})")
+    for line in mute:
+        click.echo(f"truetape: no snapshot came of {line}", err=True)
+
+
 def print_analysis(lake: str, folder: Path, total: PollTotal) -> None:
     """Print what the lake's snapshots tell, and write the report."""
     requests = total.requests
@@ -178,8 +187,10 @@ def print_analysis(lake: str, folder: Path, total: PollTotal) -> None:
     click.echo(
         f"completeness: {survey.observed:,} + {missing:,} missing = {survey.expected:,} expected; "
         f"{survey.explained:,} explained by the ledger, {survey.unexplained:,} not; {survey.repeats:,} repeats"
+        + (f"; {survey.listings_failed:,} listings failed" if survey.listings_failed else "")
     )
-    click.echo(f"report: {page}, {page.with_suffix('.png')}")
+    written = [path for path in (page, page.with_suffix(".png")) if path.exists()]
+    click.echo(f"report: {', '.join(map(str, written))}")
 
 
 def _show_share(share: float | None) -> str:

@@ -28,7 +28,7 @@ def command(config_path: Path, cycles: int | None, analyze: bool, is_sim: bool, 
     """
     from truetape import clock
     from truetape.cli._options import find_lake
-    from truetape.cli._poll import poll_watched, print_analysis, simulate, summarize
+    from truetape.cli._poll import check_total, poll_watched, print_analysis, simulate, summarize
 
     if is_sim:
         settings, total = simulate(folder / "sim", cycles or 5)
@@ -40,3 +40,4 @@ def command(config_path: Path, cycles: int | None, analyze: bool, is_sim: bool, 
     summarize(settings, total)
     if analyze:
         print_analysis(lake, folder, total)
+    check_total(total)

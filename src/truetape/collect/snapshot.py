@@ -173,6 +173,8 @@ class Service:
             url = write_url(self.form, "markets", cursor=cursor)
             reply = await self._fetch(url, "listing", "")
             if reply.status != 200:
+                self._tally.success -= 1
+                self._tally.failures += 1
                 return Fault("venue_status", f"the listing answered {reply.status}")
             markets, cursor = read_listing(self.form, reply.body)
             self._listed.update({market.id: market for market in markets})

@@ -31,6 +31,8 @@ class ServiceTotal(msgspec.Struct, frozen=True):
     missed: int
     tracked: int
     requests: Tally
+    trouble: str = ""
+    """Why nothing came of it in the last turn, or why it is not asked any more; empty: something did."""
 
 
 class PollTotal(msgspec.Struct, frozen=True):
@@ -140,6 +142,7 @@ class Carrier:
 
 def describe_service(service: Service) -> ServiceTotal:
     """Return how a service did."""
+    trouble = service.refusal or (service.last.reason if service.last and not service.last.snapshots else "")
     return ServiceTotal(
-        service.name, service.cycles, service.snapshots, service.missed, len(service.tracked), service.total
+        service.name, service.cycles, service.snapshots, service.missed, len(service.tracked), service.total, trouble
     )

@@ -8,13 +8,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
 import msgspec
 
 from truetape.lake import Lake
+from truetape.quality.pace import Pace, Turn
 
 CHANNEL = "market_snapshot"
 STALE_TURNS = 8
@@ -75,6 +76,8 @@ class Hole(msgspec.Struct, frozen=True):
 
     symbol: str
     from_us: int
+    to_us: int
+    """When the turn after the last of these was due."""
     turns: int
     reason: str
     """As the ledger has it; `unexplained` when it has nothing."""
@@ -85,6 +88,7 @@ class ServiceLine(msgspec.Struct, frozen=True):
 
     service: str
     interval_s: float
+    """The newest one."""
     turns: int
     """Of the schedule, from the first to the last."""
     markets: int
@@ -96,11 +100,13 @@ class ServiceLine(msgspec.Struct, frozen=True):
     overround: float | None
     """Mean of what all outcomes cost together, minus 1; null where the service states one side only."""
     overround_max: float | None
+    listings_failed: int = 0
+    """Turns in which nobody knows what markets there were; those that were known before were asked for all the same."""
 
     @property
-    def completeness(self) -> float:
-        """Share of expected snapshots that are there."""
-        return self.observed / self.expected if self.expected else 1.0
+    def completeness(self) -> float | None:
+        """Share of expected snapshots that are there; null where no market was known."""
+        return self.observed / self.expected if self.expected else None
 
 
 class Oddity(msgspec.Struct, frozen=True):
@@ -145,6 +151,11 @@ class SnapshotSurvey(msgspec.Struct, frozen=True):
         return self.expected - self.observed - self.explained
 
     @property
+    def listings_failed(self) -> int:
+        """Listings of markets that failed."""
+        return sum(line.listings_failed for line in self.services)
+
+    @property
     def volatile(self) -> list[MarketLine]:
         """Markets by how much they move, most first."""
         moving = [market for market in self.markets if market.volatility > 0]
@@ -170,19 +181,22 @@ class _Story(msgspec.Struct):
 def survey_snapshots(lake: Lake) -> SnapshotSurvey:
     """Judge all snapshots of a lake."""
     stories = _read_stories(lake)
-    turns = _read_turns(lake)
+    events = _ask(lake, _EVENTS)
+    paces = _read_paces(lake, stories, events)
+    turns = _find_last_turns(stories, events, paces)
     failures = Counter({row["feed"]: row["n"] for row in _ask(lake, _FAILURES)})
+    listings = Counter({row["feed"]: row["n"] for row in events if row["event"] == "listing_failed"})
     services, markets, holes, repeats = [], [], [], 0
-    for service, told in groupby(sorted(stories.values(), key=lambda s: s.symbol), lambda s: s.symbol.split("/")[0]):
-        lines, interval_us = [], _find_interval(stories, service)
-        last_us = turns.get(service, 0)
-        for story in told:
+    for service, pace in sorted(paces.items()):
+        lines = []
+        for story in sorted(_list_own(stories, service), key=lambda story: story.symbol):
             dues = [row["due_us"] for row in story.rows]
             repeats += len(dues) - len(set(dues))
-            line, missed = _judge_market(story, interval_us, last_us)
+            line, missed = _judge_market(story, pace, turns.get(service, 0))
             lines.append(line)
             holes += missed
-        services.append(_sum_service(service, interval_us, lines, failures[service], stories))
+        total = _sum_service(service, pace, lines, failures[service], stories)
+        services.append(msgspec.structs.replace(total, listings_failed=listings[service]))
         markets += lines
     holes.sort(key=lambda hole: (-hole.turns, hole.from_us, hole.symbol))
     categories = Counter(market.category or "none" for market in markets).most_common()
@@ -196,55 +210,59 @@ def survey_snapshots(lake: Lake) -> SnapshotSurvey:
     )
 
 
-def _judge_market(story: _Story, interval_us: int, service_last_us: int) -> tuple[MarketLine, list[Hole]]:
+def _list_own(stories: dict[str, _Story], service: str) -> list[_Story]:
+    return [story for story in stories.values() if story.symbol.split("/")[0] == service]
+
+
+def _judge_market(story: _Story, pace: Pace, service_last_us: int) -> tuple[MarketLine, list[Hole]]:
     """Compare a market's snapshots with its turns."""
     dues = sorted({row["due_us"] for row in story.rows})
     newest: dict[str, Any] = story.rows[-1] if story.rows else {}
-    began_us = min([_floor(story.began_us, interval_us)] if story.began_us else dues[:1], default=0)
+    began_us = min([pace.floor(story.began_us)] if story.began_us else dues[:1], default=0)
     first_us = min([began_us, *dues[:1]])
     is_final = bool(newest.get("is_final"))
     last_us = max([first_us, service_last_us, *dues[-1:]])
     if is_final:
         last_us = dues[-1]
     elif story.ended_us is not None and story.ended_us > (dues[-1] if dues else 0):
-        last_us = max(first_us, _floor(story.ended_us, interval_us))
-    expected = (last_us - first_us) // interval_us + 1
-    known = set(dues)
-    missed = [due for due in range(first_us, last_us + 1, interval_us) if due not in known]
-    reasons = [_explain(story.gaps, due, interval_us) for due in missed]
+        last_us = max(first_us, pace.floor(story.ended_us))
+    wanted, known = pace.list_turns(first_us, last_us), set(dues)
+    missed = [turn for turn in wanted if turn.due_us not in known]
+    reasons = [_explain(story.gaps, turn) for turn in missed]
+    expected = len(wanted)
     explained = sum(reason != "unexplained" for reason in reasons)
     prices = tuple((row["due_us"], row["price"]) for row in story.rows if row["price"] is not None)
     line = MarketLine(
         story.symbol, newest.get("question"), newest.get("category"), expected, expected - len(missed), explained,
         first_us, last_us, prices, newest.get("volume"), is_final,
     )  # fmt: skip
-    return line, _join_holes(story.symbol, missed, reasons, interval_us)
+    return line, _join_holes(story.symbol, missed, reasons)
 
 
-def _explain(gaps: Sequence[tuple[int, int, str]], due_us: int, interval_us: int) -> str:
+def _explain(gaps: Sequence[tuple[int, int, str]], turn: Turn) -> str:
     """Return the reason of the ledger's gap that covers most of a turn."""
     best, reason = 0, "unexplained"
-    stop = bisect_left(gaps, (due_us + interval_us, 0, ""))
+    stop = bisect_left(gaps, (turn.end_us, 0, ""))
     for from_us, to_us, why in gaps[:stop]:
-        overlap = min(to_us, due_us + interval_us) - max(from_us, due_us)
+        overlap = min(to_us, turn.end_us) - max(from_us, turn.due_us)
         if overlap > best:
             best, reason = overlap, why
     return reason
 
 
-def _join_holes(symbol: str, missed: list[int], reasons: list[str], interval_us: int) -> list[Hole]:
+def _join_holes(symbol: str, missed: list[Turn], reasons: list[str]) -> list[Hole]:
     holes: list[Hole] = []
-    for due, reason in zip(missed, reasons, strict=True):
+    for turn, reason in zip(missed, reasons, strict=True):
         last = holes[-1] if holes else None
-        if last and last.reason == reason and last.from_us + last.turns * interval_us == due:
-            holes[-1] = msgspec.structs.replace(last, turns=last.turns + 1)
+        if last and last.reason == reason and last.to_us == turn.due_us:
+            holes[-1] = msgspec.structs.replace(last, to_us=turn.end_us, turns=last.turns + 1)
         else:
-            holes.append(Hole(symbol, due, 1, reason))
+            holes.append(Hole(symbol, turn.due_us, turn.end_us, 1, reason))
     return holes
 
 
 def _sum_service(
-    service: str, interval_us: int, lines: list[MarketLine], failures: int, stories: dict[str, _Story]
+    service: str, pace: Pace, lines: list[MarketLine], failures: int, stories: dict[str, _Story]
 ) -> ServiceLine:
     sums = [
         row["price_sum"] - 1
@@ -252,9 +270,12 @@ def _sum_service(
         for row in stories[line.symbol].rows
         if row["price_sum"] is not None and not row["is_final"]
     ]
-    first_us, last_us = min(line.first_us for line in lines), max(line.last_us for line in lines)
+    first_us, last_us = (
+        min((line.first_us for line in lines), default=1),
+        max((line.last_us for line in lines), default=0),
+    )
     return ServiceLine(
-        service, interval_us / 1e6, (last_us - first_us) // interval_us + 1, len(lines),
+        service, pace.interval_us / 1e6, len(pace.list_turns(first_us, last_us)), len(lines),
         sum(line.expected for line in lines), sum(line.observed for line in lines),
         sum(line.explained for line in lines), failures, fmean(sums) if sums else None, max(sums, default=None),
     )  # fmt: skip
@@ -295,8 +316,16 @@ _GAPS = """
 _ENDS = """
     select symbol, epoch_us(max(received_at)) as ended_us from market_state
     where venue = 'snapshot' and state in ('settled', 'unknown') group by symbol"""
-_TURNS = """
-    select feed, event, epoch_us(max(received_at)) as at_us from connection where venue = 'snapshot' group by feed, event"""
+_EVENTS = """
+    select feed, event, count(*) as n, epoch_us(max(received_at)) as at_us from connection
+    where venue = 'snapshot' group by feed, event"""
+_INTERVALS = """
+    select service, epoch_us(due_at) as at_us, max(interval_s) as every from market_snapshot group by all"""
+_OPENED = """
+    select feed as service, epoch_us(received_at) as at_us, detail from connection
+    where venue = 'snapshot' and event = 'opened'"""
+INTERVAL_US = 900_000_000
+"""Of a service that nothing tells it of."""
 _FAILURES = "select feed, count(*) as n from error where venue = 'snapshot' group by feed"
 _FOREVER = 1 << 62
 
@@ -317,27 +346,35 @@ def _read_stories(lake: Lake) -> dict[str, _Story]:
     return stories
 
 
-def _read_turns(lake: Lake) -> dict[str, int]:
+def _read_paces(lake: Lake, stories: dict[str, _Story], events: Sequence[dict[str, Any]]) -> dict[str, Pace]:
+    """Return how often each service was asked; one that never answered says it itself, when it begins."""
+    told: dict[str, list[tuple[int, int]]] = {}
+    for row in _ask(lake, _INTERVALS):
+        told.setdefault(row["service"], []).append((row["at_us"], round(row["every"] * 1e6)))
+    own = {story.symbol.split("/")[0] for story in stories.values()}
+    silent = (own | {row["feed"] for row in events if row["event"] in _TURN_EVENTS}) - set(told)
+    for row in _ask(lake, _OPENED):
+        if row["service"] in silent:
+            interval_s = msgspec.json.decode(row["detail"]).get("interval_s")
+            told.setdefault(row["service"], []).append(
+                (row["at_us"], round(interval_s * 1e6) if interval_s else INTERVAL_US)
+            )
+    return {service: Pace(told.get(service, [(0, INTERVAL_US)])) for service in {*told, *silent}}
+
+
+def _find_last_turns(
+    stories: dict[str, _Story], events: Sequence[dict[str, Any]], paces: dict[str, Pace]
+) -> dict[str, int]:
     """Return the newest turn of each service that anything is known of (due, in microseconds)."""
-    stories = _ask(
-        lake,
-        "select service, max(interval_s) as every, epoch_us(max(due_at)) as due_us from market_snapshot group by service",
-    )
-    turns = {row["service"]: row["due_us"] for row in stories}
-    every = {row["service"]: round(row["every"] * 1e6) for row in stories}
-    for row in _ask(lake, _TURNS):
+    turns: dict[str, int] = {}
+    for story in stories.values():
+        for row in story.rows[-1:]:
+            service = story.symbol.split("/")[0]
+            turns[service] = max(turns.get(service, 0), row["due_us"])
+    for row in events:
         if row["event"] in _TURN_EVENTS and row["feed"] in turns:
-            turns[row["feed"]] = max(turns[row["feed"]], _floor(row["at_us"], every[row["feed"]]))
+            turns[row["feed"]] = max(turns[row["feed"]], paces[row["feed"]].floor(row["at_us"]))
     return turns
-
-
-def _find_interval(stories: dict[str, _Story], service: str) -> int:
-    own = [s.rows[-1]["interval_s"] for s in stories.values() if s.rows and s.symbol.startswith(f"{service}/")]
-    return round((own[0] if own else 900.0) * 1e6)
-
-
-def _floor(at_us: int, interval_us: int) -> int:
-    return at_us // interval_us * interval_us
 
 
 def _ask(lake: Lake, query: str) -> list[dict[str, Any]]:

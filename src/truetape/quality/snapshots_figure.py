@@ -58,10 +58,11 @@ def render_lanes(survey: SnapshotSurvey) -> str:
 def describe_survey(survey: SnapshotSurvey) -> str:
     """Say in a line how complete the snapshots are."""
     missing = survey.expected - survey.observed
-    share = math.floor(10_000 * survey.observed / survey.expected) / 100 if survey.expected else 100
+    share = f" ({math.floor(10_000 * survey.observed / survey.expected) / 100:g} %)" if survey.expected else ""
+    failed = f"; {survey.listings_failed:,} listings failed" if survey.listings_failed else ""
     return (
-        f"{survey.observed:,} of {survey.expected:,} snapshots ({share:g} %), {missing:,} missing, "
-        f"{survey.unexplained:,} of them unexplained; {len(survey.markets)} markets"
+        f"{survey.observed:,} of {survey.expected:,} snapshots{share}, {missing:,} missing, "
+        f"{survey.unexplained:,} of them unexplained; {len(survey.markets)} markets{failed}"
     )
 
 
@@ -78,11 +79,10 @@ def draw_panels(figure: Any, panels: list[MarketLine], survey: SnapshotSurvey, p
         axes.set_visible(False)
     for axes, market, color in zip(grid.flat, panels, SERIES, strict=False):
         holes = [hole for hole in survey.holes if hole.symbol == market.symbol]
-        interval_us = _find_interval(survey, market.symbol)
-        for times, prices in _cut_line(market, interval_us):
+        for times, prices in _cut_line(market, holes):
             axes.plot(times, prices, color=paint[color], lw=1.5, marker="o" if len(market.prices) < 60 else "", ms=2.6)
         for hole in holes:
-            axes.axvspan(*_span(hole, interval_us), color=paint[GAP], alpha=0.25, lw=0)
+            axes.axvspan(_moment(hole.from_us), _moment(hole.to_us), color=paint[GAP], alpha=0.25, lw=0)
         title = market.question or market.symbol
         cut = title if len(title) <= TITLE_CHARS_MAX else f"{title[: TITLE_CHARS_MAX - 1]}…"
         axes.set_title(f"{cut}  ·  {market.symbol}", fontsize=9)
@@ -109,12 +109,12 @@ def _pad(axes: Any, prices: list[float]) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _cut_line(market: MarketLine, interval_us: int) -> list[tuple[list[Any], list[float]]]:
+def _cut_line(market: MarketLine, holes: list[Hole]) -> list[tuple[list[Any], list[float]]]:
     """Cut a market's prices where turns are missing."""
     parts: list[tuple[list[Any], list[float]]] = []
     last_us = None
     for due_us, price in market.prices:
-        if last_us is None or due_us - last_us > interval_us:
+        if last_us is None or any(last_us < hole.from_us < due_us for hole in holes):
             parts.append(([], []))
         parts[-1][0].append(_moment(due_us))
         parts[-1][1].append(price)
@@ -131,11 +131,7 @@ def draw_lanes(figure: Any, lanes: tuple[MarketLine, ...], survey: SnapshotSurve
         interval_us = _find_interval(survey, lane.symbol)
         end = max(end, lane.last_us + interval_us)
         held.append(_make_box(lane.first_us, lane.last_us + interval_us, y))
-        missed += [
-            _make_box(hole.from_us, hole.from_us + hole.turns * interval_us, y)
-            for hole in survey.holes
-            if hole.symbol == lane.symbol
-        ]
+        missed += [_make_box(hole.from_us, hole.to_us, y) for hole in survey.holes if hole.symbol == lane.symbol]
     axes.add_collection(PolyCollection(held, facecolor=paint[BUSY], alpha=0.55, lw=0))
     axes.add_collection(PolyCollection(missed, facecolor=paint[GAP], lw=0))
     axes.set_xlim(_moment(begin), _moment(end))
@@ -150,10 +146,6 @@ def draw_lanes(figure: Any, lanes: tuple[MarketLine, ...], survey: SnapshotSurve
 def _make_box(from_us: int, to_us: int, y: int) -> list[tuple[float, float]]:
     left, right = date2num(_moment(from_us)), date2num(_moment(to_us))
     return [(left, y - 0.36), (right, y - 0.36), (right, y + 0.36), (left, y + 0.36)]
-
-
-def _span(hole: Hole, interval_us: int) -> tuple[Any, Any]:
-    return _moment(hole.from_us), _moment(hole.from_us + hole.turns * interval_us)
 
 
 def _find_interval(survey: SnapshotSurvey, symbol: str) -> int:

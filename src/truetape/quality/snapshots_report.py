@@ -71,8 +71,11 @@ def write_snapshot_report(
     )
     path = folder / "snapshots.html"
     path.write_text(page, encoding="utf-8")
+    picture = folder / "snapshots.png"
     if has_markets:
-        (folder / "snapshots.png").write_bytes(figure.render_overview(survey, title))
+        picture.write_bytes(figure.render_overview(survey, title))
+    else:
+        picture.unlink(missing_ok=True)  # that of an earlier run
     return survey, path
 
 
@@ -84,6 +87,8 @@ def _make_tiles(survey: SnapshotSurvey, facts: Mapping[str, object]) -> list[dic
          "state": "failed" if survey.unexplained else "warned" if missing else "passed"},
         {"name": "unexplained", "value": f"{survey.unexplained:,}", "note": "snapshots missing without a reason",
          "state": "failed" if survey.unexplained else "passed"},
+        {"name": "failed listings", "value": f"{survey.listings_failed:,}", "note": "turns that told of no new markets",
+         "state": "warned" if survey.listings_failed else "passed"},
         {"name": "markets", "value": f"{len(survey.markets):,}",
          "note": f"{len(survey.services)} services, {len(survey.categories)} categories"},
     ]  # fmt: skip
@@ -95,7 +100,7 @@ def _describe_service(line: Any) -> dict[str, Any]:
         "service": line.service, "interval": f"{line.interval_s:g} s", "turns": line.turns, "markets": line.markets,
         "expected": line.expected, "observed": line.observed, "explained": line.explained,
         "unexplained": line.expected - line.observed - line.explained, "complete": _show_share(line.completeness),
-        "failed requests": line.failures,
+        "failed requests": line.failures, "failed listings": line.listings_failed,
     }  # fmt: skip
 
 
@@ -111,8 +116,10 @@ def _order(markets: Sequence[MarketLine]) -> list[MarketLine]:
     return sorted(markets, key=lambda market: (market.completeness, market.symbol))[: 2 * LINES_MAX]
 
 
-def _show_share(share: float) -> str:
+def _show_share(share: float | None) -> str:
     """Round down: what is not whole never reads as 100 %."""
+    if share is None:
+        return "n/a"
     return "100 %" if share >= 1 else f"{int(share * 10_000) / 100:.2f} %"
 
 
