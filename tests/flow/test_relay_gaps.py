@@ -13,16 +13,20 @@ from click.testing import CliRunner
 
 from truetape.cli.gaps import command
 from truetape.collect.http import HttpOptions
+from truetape.collect.recorder import Recorder
 from truetape.collect.retry import Backoff, make_decide
-from truetape.config import Settings, name_key, parse_settings
+from truetape.config import OpsSettings, Settings, name_key, parse_settings
 from truetape.errors import ConfigError
 from truetape.events.backfill import Began, Range
 from truetape.flow import deliver, verify
 from truetape.flow.loss import Past
 from truetape.flow.relay import backfill_from_relay, find_stretches, repair_from_relay
-from truetape.flow.repair import Repair, Scope, repair_gaps
+from truetape.flow.relayed import relay_beside
+from truetape.flow.repair import Handed, Repair, Scope, repair_beside, repair_gaps
+from truetape.flow.spool import take_orders
 from truetape.flow.subject import Subject
 from truetape.lake import Lake
+from truetape.ops import load_job, run_job
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.sim.market import Trade
 from truetape.sim.server import SimServer, Synthetic
@@ -336,3 +340,60 @@ def test_what_is_not_known_is_refused_before_anybody_is_asked(scope: Scope, says
     for repair in (repair_gaps, repair_from_relay):
         with pytest.raises(ConfigError, match=says):
             repair(Settings(), scope)
+
+
+LATER = BEGIN + timedelta(days=1)
+
+
+def let_relay_repair(settings: Settings, folder: Path) -> Settings:
+    tardis = msgspec.structs.replace(settings.tardis, relay_repairs=True)
+    return msgspec.structs.replace(settings, tardis=tardis, ops=OpsSettings(state=str(folder / "state")))
+
+
+async def test_the_job_asks_the_relay_only_where_the_settings_say_so(tmp_path: Path) -> None:
+    async with SimServer(venues=VENUES) as server:
+        settings = make(tmp_path, server)
+        settings = msgspec.structs.replace(settings, ops=OpsSettings(state=str(tmp_path / "state")))
+        write_tape(settings, [(0, 1), (3, 4)])
+        job = load_job("gaps_repair")
+        without = json.loads((await asyncio.to_thread(run_job, job, settings)).report)
+        assert {gap.state for gap in find_gaps(tmp_path)} == {"unrecoverable"}  # okx tells no quotes of the past
+        with_it = json.loads((await asyncio.to_thread(run_job, job, let_relay_repair(settings, tmp_path))).report)
+    assert without == {"repaired": 0, "unrecoverable": 2, "waiting": 1, "left": 0}
+    assert with_it["repaired"] == 0 and with_it["relay_repaired"] == 2
+    assert {gap.state for gap in find_gaps(tmp_path)} == {"repaired"}
+    check(tmp_path)
+
+
+async def test_a_recorder_asks_the_relay_for_what_it_is_handed(tmp_path: Path) -> None:
+    async with SimServer(venues=VENUES) as server:
+        settings = let_relay_repair(make(tmp_path, server), tmp_path)
+        write_tape(settings, [(0, 1), (3, 4)])
+        await asyncio.to_thread(repair_beside, settings, now=LATER)  # the venue was asked before
+        writer = open_writer(settings.tape)
+        recorder = Recorder(writer, settings.record)
+        running = [asyncio.create_task(recorder.run()), asyncio.create_task(take_orders(settings, recorder))]
+        told: list[tuple[str, ...]] = []
+        done = await asyncio.to_thread(relay_beside, settings, now=LATER, on_hand=told.append)
+        assert isinstance(done, Handed)
+        ahead = await asyncio.to_thread(relay_beside, settings, pending=done.asked, now=LATER)
+        running[1].cancel()
+        recorder.close("test")
+        await asyncio.gather(*running, return_exceptions=True)
+        writer.close()
+    assert (len(done.asked), done.failed, told) == (2, (), [done.asked])
+    assert ahead == Handed((), (), 2, ())  # what is on its way is not asked for again
+    deliver(settings.tape, settings.sinks, settings.deliver)
+    (gap,) = find_gaps(tmp_path)
+    assert (gap.state, json.loads(gap.evidence)["by"]) == ("repaired", "relay")
+    check(tmp_path)
+
+
+def test_without_a_relay_or_its_key_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="relay_url: not set"):
+        relay_beside(Settings(tape=str(tmp_path / "tape")), now=LATER)
+    monkeypatch.delenv(name_key("tardis", "RELAY"))
+    settings = Settings(tape=str(tmp_path / "tape"))
+    tardis = msgspec.structs.replace(settings.tardis, relay_url="http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="TRUETAPE_KEY_TARDIS_RELAY"):
+        relay_beside(msgspec.structs.replace(settings, tardis=tardis), now=LATER)

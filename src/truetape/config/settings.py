@@ -274,6 +274,8 @@ class TardisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base address of a relay, which is asked for `/tardis/{exchange}/{symbol}/{data_type}` below it; empty: none."""
     relay_limit: Annotated[int, msgspec.Meta(gt=1)] = 10_000
     """Rows of a page."""
+    relay_repairs: bool = False
+    """Whether the job `gaps_repair` asks the relay, too, for what the venues have not."""
     relay_times: Literal["iso", "us", "ms"] = "iso"
     """How the relay spells times: ISO 8601, or micro- or milliseconds since 1970."""
     relay_requests_per_minute_max: Count = 60

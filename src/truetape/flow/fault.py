@@ -25,6 +25,8 @@ def find_faults(settings: Settings) -> Iterator[str]:
     for service, asked in settings.snapshots.items():
         yield from _try(check_form, service, asked)
     yield from _try(list_kept, settings)
+    if settings.tardis.relay_repairs and not settings.tardis.relay_url:
+        yield "tardis.relay_repairs: there is no relay to ask (tardis.relay_url is not set)"
     for kind in settings.retention.table_days:
         if kind not in KINDS:
             yield f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})"

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from truetape import clock
 from truetape.collect.backfill import Backfiller, Order, Result
 from truetape.collect.http import HttpOptions
-from truetape.collect.key import Key
-from truetape.config import Settings, load_keys, name_key
+from truetape.config import Settings
 from truetape.errors import ConfigError, Transient, VenueUnreachable
 from truetape.events.backfill import Began, Lost, Range
 from truetape.events.instrument import Instrument
@@ -45,14 +43,14 @@ from truetape.flow.repair import (
     sum_up,
 )
 from truetape.flow.subject import Subject, to_us
+from truetape.flow.teller import find_relay_backfill, load_relay, load_relay_key
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter
 from truetape.venues import load_venue
-from truetape.venues._contract import Backfill, Venue
-from truetape.venues.tardis import NAME
+from truetape.venues._contract import Backfill
 from truetape.venues.tardis.exchange import list_markets
-from truetape.venues.tardis.relay import KEY, Relay, find_carrier, list_channels, make_backfill, make_credentials
+from truetape.venues.tardis.relay import find_carrier, list_channels
 
 QUIET_US = 60_000_000
 """Rows that follow each other within this have nothing missing between them."""
@@ -106,14 +104,14 @@ def backfill_from_relay(
         raise ConfigError(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     if wanted.channel not in list_channels():
         raise ConfigError(f"a relay tells no {wanted.channel!r} (allowed: {', '.join(list_channels())})")
-    key, venue = load_relay_key(settings), _load_relay(settings)
+    key, venue = load_relay_key(settings), load_relay(settings)
     with hold_tape(settings, is_new=True) as writer:
         lake = settle_lake(settings, writer)
         instrument = _find_instrument(settings, lake, wanted, writer, options)
         subject = Subject(
             instrument.venue, instrument.market, instrument.symbol, instrument.venue_symbol, wanted.channel
         )
-        found = _find_backfill(settings, subject, instrument)
+        found = find_relay_backfill(settings, subject.channel, instrument)
         before = count_rows(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
         orders = [Order(began, found) for began in _plan(lake, subject, instrument, found, span)]
@@ -141,19 +139,27 @@ def repair_from_relay(
     """
     scope = scope or Scope()
     scope.check()
-    key, venue = load_relay_key(settings), _load_relay(settings)
+    key, venue = load_relay_key(settings), load_relay(settings)
     with hold_tape(settings) as writer:
         lake = settle_lake(settings, writer)
         ledger = list_gaps(lake)
         gaps = [gap for gap in ledger if scope.holds(gap)]
-        wanted = [gap for gap in gaps if is_wanted(gap, again=again or name_judge(gap) not in {"", RELAY})]
-        subjects = group_gaps(lake, wanted, lambda name: bool(list_markets(name)))
-        orders = [
-            order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost, ledger)
-        ]
+        wanted = [gap for gap in gaps if is_wanted_of_relay(gap, again=again)]
+        orders = plan_relay(settings, lake, wanted, ledger)
         asker = Backfiller(venue, "", writer, key, options, on_page=_count_pages(on_progress))
         results = _run(asker, orders, on_result, on_progress)
     return sum_up(settings, gaps, {gap.gap_id for gap in wanted}, results)
+
+
+def is_wanted_of_relay(gap: Gap, *, again: bool = False) -> bool:
+    """Tell whether a relay is to be asked for a gap: also for one that the venue had nothing of."""
+    return is_wanted(gap, again=again or name_judge(gap) not in {"", RELAY})
+
+
+def plan_relay(settings: Settings, lake: Lake, gaps: Sequence[Gap], ledger: Sequence[Gap]) -> list[Order]:
+    """Return what to ask a relay for gaps; `ledger` has all there are."""
+    subjects = group_gaps(lake, gaps, lambda name: bool(list_markets(name)))
+    return [order for subject, lost in subjects.items() for order in _order(settings, lake, subject, lost, ledger)]
 
 
 def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost], ledger: Sequence[Gap]) -> list[Order]:
@@ -163,7 +169,7 @@ def _order(settings: Settings, lake: Lake, subject: Subject, gaps: list[Lost], l
     if subject.channel not in list_channels() or subject.market not in list_markets(subject.venue):
         return []
     try:
-        found = _find_backfill(settings, subject, instrument)
+        found = find_relay_backfill(settings, subject.channel, instrument)
     except ConfigError:
         return []
     past = Past(lake, subject, found)
@@ -253,26 +259,6 @@ def _bound(lake: Lake, subject: Subject, stretch: tuple[int, int]) -> Range:
     )  # fmt: skip
 
 
-def load_relay_key(settings: Settings) -> Key:
-    """Return the relay's key; ConfigError names what is not set."""
-    values = load_keys(NAME, (KEY,))
-    if not settings.tardis.relay_url:
-        raise ConfigError("tardis.relay_url: not set (allowed: the base address of a relay, https://…)")
-    if not values:
-        raise ConfigError(
-            f"tardis: no key: set {name_key(NAME, KEY)} in the environment or .env (get it from whoever runs the relay)"
-        )
-    return Key(NAME, make_credentials(KEY, _find_host(settings)), values)
-
-
-def _load_relay(settings: Settings) -> Venue:
-    return msgspec.structs.replace(load_venue(NAME), credentials=make_credentials(KEY, _find_host(settings)))
-
-
-def _find_host(settings: Settings) -> str:
-    return urlsplit(settings.tardis.relay_url).hostname or ""
-
-
 def _find_instrument(
     settings: Settings, lake: Lake, wanted: Subject, writer: TapeWriter, options: HttpOptions | None
 ) -> Instrument:
@@ -290,15 +276,6 @@ def _find_instrument(
             raise
         return venue.name_instrument(wanted.market, wanted.symbol)
     return venue.name_instrument(found.market, found.venue_symbol)
-
-
-def _find_backfill(settings: Settings, subject: Subject, instrument: Instrument) -> Backfill:
-    tardis = settings.tardis
-    relay = Relay(tardis.relay_url, tardis.relay_limit, tardis.relay_times, tardis.book_levels)
-    found = make_backfill(relay, subject.channel, instrument)
-    if found is None:
-        raise ConfigError(f"{subject.venue} {subject.symbol}: Tardis has no {subject.channel!r} of it")
-    return msgspec.structs.replace(found, allowance=(tardis.relay_requests_per_minute_max, 60.0))
 
 
 def _plan(lake: Lake, subject: Subject, instrument: Instrument, found: Backfill, span: Lost) -> list[Began]:

@@ -30,7 +30,7 @@ from truetape.flow.history import (
 )
 from truetape.flow.hole import IDS_MAX, is_too_wide
 from truetape.flow.loss import Past, name_kind
-from truetape.flow.spool import hand_over
+from truetape.flow.spool import Outcome, hand_over
 from truetape.flow.subject import Subject, to_us
 from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
@@ -166,15 +166,25 @@ def repair_beside(
     except TapeLocked:
         lake = find_lake(settings)
     gaps = [gap for gap in list_gaps(lake) if gap.state == "closed" and gap.to_at and gap.to_at < now - SETTLED]
-    busy = {_name_stream(gap) for gap in gaps if gap.gap_id in pending}
-    free = [gap for gap in gaps if _name_stream(gap) not in busy]
+    free = leave_busy(gaps, pending, gaps)
     orders = {name: own for name, own in _plan_repairs(lake, free).items() if own}
     on_hand(tuple(dict.fromkeys(lost.gap_id for own in orders.values() for one in own for lost in one.began.gaps)))
     outcomes = clock.run(hand_over(settings, orders)) if orders else []
+    return count_handed(outcomes, len(gaps) - len(free))
+
+
+def leave_busy(gaps: Sequence[Gap], pending: Collection[str], ledger: Sequence[Gap]) -> list[Gap]:
+    """Return the gaps of streams of which nothing of the ledger is pending."""
+    busy = {_name_stream(gap) for gap in ledger if gap.gap_id in pending}
+    return [gap for gap in gaps if _name_stream(gap) not in busy]
+
+
+def count_handed(outcomes: Sequence[Outcome], waiting: int) -> Handed:
+    """Say what became of work that was handed over; so many gaps wait for what was before."""
     failed = tuple(dict.fromkeys(gap for one in outcomes if one.ended.status == "failed" for gap in one.gaps))
     asked = tuple(dict.fromkeys(gap for one in outcomes for gap in one.gaps if gap not in failed))
     troubles = tuple(dict.fromkeys(one.ended.reason for one in outcomes if one.ended.status == "failed"))
-    return Handed(asked, failed, len(gaps) - len(free), troubles)
+    return Handed(asked, failed, waiting, troubles)
 
 
 def _name_stream(gap: Gap) -> tuple[str, str, str]:

@@ -19,8 +19,10 @@ from truetape.collect.recorder import Recorder
 from truetape.config import Settings, find_url
 from truetape.errors import Busy, TruetapeError
 from truetape.events.backfill import BACKFILL, Began, Ended
+from truetape.flow.teller import find_relay_backfill, load_relay, load_relay_key
 from truetape.tape.frame import Source
 from truetape.venues import load_venue
+from truetape.venues.tardis import NAME as RELAY
 
 LOOK_S = 1.0
 SHARE = 0.25
@@ -170,9 +172,9 @@ async def _take(settings: Settings, recorder: Recorder, slip: _Slip) -> None:
     for name in dict.fromkeys(piece.venue for piece in pieces):
         own = [piece for piece in pieces if piece.venue == name]
         try:
-            venue, url = load_venue(name), find_url(settings, name)
-            asker = Backfiller(venue, url, recorder, load_key(venue), share=SHARE)
-            await asker.run([_read(piece) for piece in own], partial(_keep, outcomes))
+            await _open_asker(settings, recorder, name).run(
+                [_read(settings, piece) for piece in own], partial(_keep, outcomes)
+            )
         except TruetapeError as error:
             known = {gap for outcome in outcomes for gap in outcome.gaps}
             left = tuple(lost.gap_id for piece in own for lost in piece.began.gaps if lost.gap_id not in known)
@@ -184,8 +186,19 @@ def _keep(outcomes: list[Outcome], result: Result) -> None:
     outcomes.append(Outcome(tuple(lost.gap_id for lost in result.order.began.gaps), result.ended))
 
 
-def _read(piece: _Piece) -> Order:
-    wanted = piece.channel, piece.began.market
+def _open_asker(settings: Settings, recorder: Recorder, name: str) -> Backfiller:
+    if name == RELAY:
+        return Backfiller(load_relay(settings), "", recorder, load_relay_key(settings))
+    venue = load_venue(name)
+    return Backfiller(venue, find_url(settings, name), recorder, load_key(venue), share=SHARE)
+
+
+def _read(settings: Settings, piece: _Piece) -> Order:
+    began = piece.began
+    if piece.venue == RELAY and piece.channel:
+        instrument = load_venue(began.venue).name_instrument(began.market, began.venue_symbol)
+        return Order(began, find_relay_backfill(settings, piece.channel, instrument))
+    wanted = piece.channel, began.market
     found = next((one for one in load_venue(piece.venue).backfills if (one.channel, one.market) == wanted), None)
-    reason = piece.reason or f"{piece.venue} tells no {piece.channel} of {piece.began.market}'s past"
-    return Order(piece.began, found, piece.feed, reason)
+    reason = piece.reason or f"{piece.venue} tells no {piece.channel} of {began.market}'s past"
+    return Order(began, found, piece.feed, reason)

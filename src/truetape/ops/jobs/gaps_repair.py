@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from truetape import clock
 from truetape.config import Settings
 from truetape.errors import VenueUnreachable
+from truetape.flow.relayed import relay_beside
 from truetape.flow.repair import Handed, Repair, repair_beside
 from truetape.ops.history import History
 from truetape.ops.job import Context, Job
@@ -26,22 +27,28 @@ def _run(context: Context) -> dict[str, int | str]:
     pending = _read_pending(context.history, now_s)
 
     def remember(gaps: tuple[str, ...]) -> None:
-        context.history.mark(NAME, PENDING, _write_pending(pending | dict.fromkeys(gaps, now_s)))
+        context.history.mark(NAME, PENDING, _write_pending(pending | dict.fromkeys((*asked, *gaps), now_s)))
 
     asked: tuple[str, ...] = ()
+    done: list[Repair | Handed] = []
+    now = datetime.fromtimestamp(now_s, UTC)
     try:
-        done = repair_beside(
-            context.settings, pending=[*pending], now=datetime.fromtimestamp(now_s, UTC), on_hand=remember
-        )
-        asked = done.asked if isinstance(done, Handed) else ()
+        for ask in (repair_beside, relay_beside) if context.settings.tardis.relay_repairs else (repair_beside,):
+            handed = [one for one in done if isinstance(one, Handed)]
+            busy = [*pending, *(gap for one in handed for gap in (*one.asked, *one.failed))]
+            done.append(ask(context.settings, pending=busy, now=now, on_hand=remember))
+            asked = tuple(gap for one in done if isinstance(one, Handed) for gap in one.asked)
     finally:  # a run that is killed leaves it to the recorder, as its work goes on
         remember(asked)
-    for trouble in done.troubles:
+    for trouble in (trouble for one in done for trouble in one.troubles):
         context.say(trouble)
-    if done.failed:
-        failed = len(done.failed) if isinstance(done, Handed) else done.failed
-        raise VenueUnreachable(f"{failed} gaps were not answered: {done.troubles[0]}")
-    return _count(done)
+    failed = sum(len(one.failed) if isinstance(one, Handed) else one.failed for one in done)
+    if failed:
+        raise VenueUnreachable(
+            f"{failed} gaps were not answered: {next(one.troubles[0] for one in done if one.failed)}"
+        )
+    counts = list(map(_count, done))
+    return {**counts[0], **{f"relay_{name}": count for one in counts[1:] for name, count in one.items()}}
 
 
 def _count(done: Repair | Handed) -> dict[str, int | str]:
