@@ -95,6 +95,8 @@ class Watch:
             if not state.connections and view.engine.is_over(stream):
                 continue
             price, lag_ms = last.get((stream.channel, stream.venue, stream.symbol), (None, None))
+            if stream.channel == "book_change" and state.exchange_us:  # of books too many rows come to look at
+                lag_ms = (state.seen_ns / 1000 - state.exchange_us) / 1000
             listed.append(
                 StreamStatus(
                     stream.venue, stream.symbol, stream.channel, state.rows, state.seen_ns,
