@@ -5,13 +5,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
+from click.testing import CliRunner
 from hourly_trades import write_trades
 
+from truetape.cli.backup import command as backup_command
+from truetape.cli.prune import command as prune_command
 from truetape.config import Settings
 from truetape.errors import ConfigError, Fatal
 from truetape.flow import deliver, verify
 from truetape.lake import lake_hash
 from truetape.ops import back_up, list_backups, restore
+from truetape.ops.lock import hold
 from truetape.tape import find_folder, list_sealed, verify_tape
 
 
@@ -107,3 +112,15 @@ def test_wrong_places_and_names_are_told(settings: Settings, tmp_path: Path) -> 
     fewer = msgspec.structs.replace(settings, sinks=())
     with pytest.raises(ConfigError, match="the backup has 2, the settings have 0"):
         restore(fewer, str(tmp_path / "backups"))
+
+
+def test_a_backup_by_hand_and_the_job_are_not_at_it_at_once(settings: Settings, tmp_path: Path) -> None:
+    config = tmp_path / "truetape.yaml"
+    config.write_text(yaml.safe_dump(msgspec.to_builtins(settings)))
+    for command, name in ((backup_command, "backup"), (prune_command, "retention")):
+        words = ["--config", str(config), *(["--to", str(tmp_path / "copies")] if name == "backup" else [])]
+        with hold(Path(settings.ops.state) / "locks", name):
+            done = CliRunner().invoke(command, words)
+        assert (done.exit_code, done.output.startswith(f"{name} is already running: process ")) == (0, True), done
+        assert CliRunner().invoke(command, words).exit_code == 0
+    assert len(list_backups(str(tmp_path / "copies"))) == 1

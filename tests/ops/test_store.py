@@ -82,3 +82,24 @@ def test_an_object_that_grows_is_cut_where_it_was_listed(tmp_path: Path) -> None
     digest, size, _ = store.put(io.BytesIO(b"0123456789"), 4)
     store.fetch(digest, tmp_path / "back")
     assert (size, (tmp_path / "back").read_bytes()) == (4, b"0123")
+
+
+def test_what_a_power_cut_left_shorter_is_stored_again(tmp_path: Path) -> None:
+    digest, _, _ = Store(str(tmp_path)).put(io.BytesIO(b"whole"))
+    path = tmp_path / "objects" / digest[:2] / digest
+    path.write_bytes(b"")
+    assert not Store(str(tmp_path)).has(digest, 5)
+    assert Store(str(tmp_path)).put(io.BytesIO(b"whole")) == (digest, 5, True)
+    assert path.read_bytes() == b"whole"
+
+
+def test_half_written_objects_are_nobodys_and_old_ones_go(tmp_path: Path) -> None:
+    digest, _, _ = Store(str(tmp_path)).put(io.BytesIO(b"whole"))
+    folder = tmp_path / "objects" / digest[:2]
+    old, new = folder / f"{'0' * 64}.1.partial", folder / f"{'1' * 64}.2.partial"
+    for path in (old, new):
+        path.write_bytes(b"ha")
+    os.utime(old, (1, 1))
+    store = Store(str(tmp_path))
+    assert store.has(digest, 5) and not store.has("0" * 64, 2)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([digest, new.name])

@@ -14,11 +14,15 @@ from truetape.cli._output import print_json, print_rows
 @config_option
 @json_option
 def command(place: str | None, only_list: bool, config_path: Path, as_json: bool) -> None:
-    """Back up the tape and the sinks, also while they are being written; only what is new is copied."""
+    """Back up the tape and the sinks, also while they are being written; only what is new is copied.
+
+    When a backup is running already, say who makes it and exit with 0.
+    """
     import msgspec
 
-    from truetape.errors import ConfigError
+    from truetape.errors import Busy, ConfigError
     from truetape.ops import back_up, list_backups
+    from truetape.ops.lock import hold
 
     settings = read_settings(config_path)
     place = place or settings.backup.to
@@ -28,7 +32,12 @@ def command(place: str | None, only_list: bool, config_path: Path, as_json: bool
         print_rows([{"name": b.name, "files": b.files, "bytes": b.bytes} for b in list_backups(place)],
                    as_json=as_json, title="backups")  # fmt: skip
         return
-    report = back_up(settings, place)
+    try:
+        with hold(Path(settings.ops.state) / "locks", "backup"):  # the job's
+            report = back_up(settings, place)
+    except Busy as error:
+        click.echo(str(error), err=as_json)
+        return
     if as_json:
         print_json(msgspec.structs.asdict(report))
         return

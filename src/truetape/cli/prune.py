@@ -14,9 +14,17 @@ from truetape.cli._output import print_json
 @json_option
 def command(dry_run: bool, config_path: Path, as_json: bool) -> None:
     """Throw away what `retention` of the settings lets go; what a sink or an open gap needs stays."""
+    from truetape.errors import Busy
     from truetape.ops import prune
+    from truetape.ops.lock import hold
 
-    report = prune(read_settings(config_path), dry_run=dry_run)
+    settings = read_settings(config_path)
+    try:
+        with hold(Path(settings.ops.state) / "locks", "retention"):  # the job's
+            report = prune(settings, dry_run=dry_run)
+    except Busy as error:
+        click.echo(str(error), err=as_json)
+        return
     if as_json:
         print_json(report)
         return

@@ -210,7 +210,7 @@ class _Copying:
         name = "" if found.path == found.root else found.path.relative_to(found.root).as_posix()
         size = found.size
         digest = self._known.get((found.part, name, size, found.modified_ns)) if found.modified_ns else None
-        if digest is None or not self._store.has(digest):
+        if digest is None or not self._store.has(digest, size):
             try:
                 with found.path.open("rb") as file:
                     digest, size, is_new = self._store.put(file, size)  # what it grows by is of the next backup

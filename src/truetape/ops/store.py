@@ -1,17 +1,24 @@
 """Where backups lie: objects named by the hash of their content, and lists of them; a folder or an S3 bucket."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 from pyarrow import fs
 
+from truetape import clock
 from truetape.config import hide_userinfo
 from truetape.errors import ConfigError, Fatal, Transient
+from truetape.lake.disk import sync_folder
 
 PIECE_BYTES = 4 * 1024 * 1024
+PARTIAL = ".partial"
+LEFT_NS = 86_400 * 10**9
+"""What was half written so long ago was left by somebody who died."""
 
 
 class Store:
@@ -20,7 +27,7 @@ class Store:
     def __init__(self, place: str) -> None:
         self.place = place
         self._files, self._root = _open_place(place)
-        self._known: set[str] | None = None
+        self._known: dict[str, int] | None = None
 
     def put(self, source: BinaryIO, size_max: int | None = None) -> tuple[str, int, bool]:
         """Store what a file holds, at most so many bytes; return its hash, its size, and whether it was new.
@@ -28,18 +35,13 @@ class Store:
         Reads the file twice when it is new: first to name it, then to carry it.
         """
         digest, size = _hash(source, size_max)
-        if digest in self._list_known():
+        if self.has(digest, size):
             return digest, size, False
         source.seek(0)
         path = self._path(digest)
-        partial = f"{path}.partial"
         with self._told(f"write {path}"):
-            self._files.create_dir(path.rpartition("/")[0], recursive=True)
-            with self._files.open_output_stream(partial) as target:
-                for piece in _read_pieces(source, size):
-                    target.write(piece)
-            self._files.move(partial, path)
-        self._list_known().add(digest)
+            self._write(path, _read_pieces(source, size))
+        self._list_known()[digest] = size
         return digest, size, True
 
     def fetch(self, digest: str, target: Path) -> None:
@@ -57,18 +59,15 @@ class Store:
         if found.hexdigest() != digest:
             raise Fatal(f"{self.place}: object {digest} is damaged: its content has hash {found.hexdigest()}")
 
-    def has(self, digest: str) -> bool:
-        """Say whether an object is there."""
-        return digest in self._list_known()
+    def has(self, digest: str, size: int) -> bool:
+        """Say whether an object is there in its whole size; one that a power cut left shorter is not."""
+        return self._list_known().get(digest) == size
 
     def write_list(self, name: str, content: bytes) -> None:
         """Store a list of a backup's files; it is there entirely or not at all."""
         path = f"{self._root}/backups/{name}.json"
         with self._told(f"write {path}"):
-            self._files.create_dir(f"{self._root}/backups", recursive=True)
-            with self._files.open_output_stream(f"{path}.partial") as target:
-                target.write(content)
-            self._files.move(f"{path}.partial", path)
+            self._write(path, [content])
 
     def read_list(self, name: str) -> bytes:
         """Return the list of a backup."""
@@ -78,19 +77,41 @@ class Store:
     def list_names(self) -> list[str]:
         """List the backups, oldest first."""
         return sorted(
-            path.rpartition("/")[2].removesuffix(".json") for path in self._list("backups") if path.endswith(".json")
+            info.path.rpartition("/")[2].removesuffix(".json")
+            for info in self._list("backups")
+            if info.path.endswith(".json")
         )
 
-    def _list_known(self) -> set[str]:
+    def _write(self, path: str, pieces: Iterable[bytes]) -> None:
+        """Write a file that is there entirely or not at all, also when somebody else writes the same, or dies."""
+        folder = path.rpartition("/")[0]
+        partial = f"{path}.{os.getpid()}{PARTIAL}"
+        self._files.create_dir(folder, recursive=True)
+        with self._files.open_output_stream(partial) as target:
+            for piece in pieces:
+                target.write(piece)
+        is_local = isinstance(self._files, fs.LocalFileSystem)
+        if is_local:
+            sync_folder(Path(partial))
+        self._files.move(partial, path)
+        if is_local:
+            sync_folder(Path(folder))
+
+    def _list_known(self) -> dict[str, int]:
         if self._known is None:
-            self._known = {path.rpartition("/")[2] for path in self._list("objects") if not path.endswith(".partial")}
+            found = {info.path.rpartition("/")[2]: info for info in self._list("objects")}
+            self._known = {name: info.size for name, info in found.items() if not name.endswith(PARTIAL)}
+            for name, info in found.items():
+                if name.endswith(PARTIAL) and clock.wall_ns() - (info.mtime_ns or 0) > LEFT_NS:
+                    with contextlib.suppress(OSError):  # somebody else takes it away, too
+                        self._files.delete_file(info.path)
         return self._known
 
-    def _list(self, folder: str) -> Iterator[str]:
+    def _list(self, folder: str) -> Iterator[fs.FileInfo]:
         selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
         with self._told(f"list {folder}"):
             found = self._files.get_file_info(selector)
-        return (info.path for info in found if info.type == fs.FileType.File)
+        return (info for info in found if info.type == fs.FileType.File)
 
     def _path(self, digest: str) -> str:
         return f"{self._root}/objects/{digest[:2]}/{digest}"
