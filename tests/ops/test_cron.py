@@ -1,7 +1,7 @@
 """The block in a crontab, systemd's units, and what is refused."""
 
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,8 @@ def test_without_cron_the_error_says_what_to_do() -> None:
         ("0 4 1 * *", "*-*-01 04:00:00 UTC"),
         ("5 0 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 00:05:00 UTC"),
         ("5 0 * * 0", "Sun *-*-* 00:05:00 UTC"),
+        ("5 0 * jan,JUL-sep sun-tue", "Sun,Mon,Tue *-01,07..09-* 00:05:00 UTC"),
+        ("10-50/20 8-18/2 * * *", "*-*-* 08..18/02:10..50/20:00 UTC"),
     ],
 )
 def test_schedules_translate_for_systemd(cron: str, calendar: str) -> None:
@@ -93,6 +95,30 @@ def test_units_run_the_daemon_and_each_job(tmp_path: Path) -> None:
     assert "Restart=always" in units["truetape.service"]
     assert "jobs run compact" in units["truetape-compact.service"]
     assert "OnCalendar=*-*-* 03:15:00 UTC" in units["truetape-compact.timer"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        ("0 0 13 * 5", "day and weekday are both given"),
+        ("0 0 last * *", "'last' is not like"),
+        ("1/5 * * * *", "'1/5' is not like"),
+        ("0 0 * * 6-1", "minimum value in a range"),
+        ("0 0 * * xyz", "xyz"),
+        ("* * * * * *", "got 6"),
+        ("@daily", "'@daily' is not like"),
+    ],
+)
+def test_what_cron_systemd_and_the_daemon_take_differently_is_refused(schedule: str, says: str) -> None:
+    with pytest.raises(ConfigError, match="jobs.x.at: .* is not five fields of cron") as refused:
+        parse_schedule(schedule, "jobs.x.at")
+    assert says in str(refused.value)
+
+
+def test_names_mean_the_same_to_all(tmp_path: Path) -> None:
+    thursday = datetime(2026, 1, 8, tzinfo=UTC)
+    assert parse_schedule("0 4 * feb-mar sun-tue", "at").get_next_fire_time(None, thursday).date() == date(2026, 2, 1)
+    assert "CRON_TZ=UTC" in write_block(Settings(), tmp_path / "truetape.yaml")
 
 
 def test_sunday_is_crons_zero() -> None:

@@ -31,9 +31,14 @@ def find_schedule(job: Job, settings: Settings) -> str:
 
 
 def parse_schedule(schedule: str, key: str) -> CronTrigger:
-    """Read five fields of cron, in UTC."""
+    """Read five fields of cron, in UTC; what cron, systemd and the daemon do not take alike is refused."""
     try:
         *fields, weekday = schedule.split()
+        for field in (*fields, weekday):
+            if wrong := [item for item in field.split(",") if not _ITEM.fullmatch(item)]:
+                raise ValueError(f"{wrong[0]!r} is not like 5, 1-5, */5, 10-50/5 or mon")
+        if len(fields) == 4 and fields[2] != "*" and weekday != "*":
+            raise ValueError("day and weekday are both given: for cron one of them is enough, for systemd it is not")
         # The library counts days from Monday where cron counts from Sunday: only names mean the same to both.
         return CronTrigger.from_crontab(" ".join([*fields, _name_days(weekday).lower()]), timezone="UTC")
     except ValueError as error:
@@ -65,7 +70,11 @@ def _is_set(job: Job, settings: Settings) -> bool:
 
 def write_block(settings: Settings, config: Path) -> str:
     """Write the block of a crontab that runs the jobs; its times are UTC."""
-    lines = [BEGIN, "CRON_TZ=UTC"]
+    lines = [
+        BEGIN,
+        "# times are UTC; a cron without CRON_TZ, as Debian's, takes them for the machine's time",
+        "CRON_TZ=UTC",
+    ]
     for job, schedule in list_scheduled(settings):
         lines.append(f"{schedule} {_quote(_name_command(job, config))}  # {job.doc}")
     return "\n".join([*lines, END]) + "\n"
@@ -142,24 +151,36 @@ WantedBy=timers.target
 """
 
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_ITEM = re.compile(r"(\*|(\d+|[A-Za-z]{3})-(\d+|[A-Za-z]{3}))(/\d+)?|\d+|[A-Za-z]{3}")
+"""One of what stands between commas."""
 
 
 def _name_days(field: str) -> str:
     """Name the days of cron's fifth field: `1-5` → `Mon,Tue,Wed,Thu,Fri`; 0 and 7 are Sunday."""
     days: set[int] = set()
-    for item in field.split(","):
+    for item in _number(field, [day.lower() for day in _DAYS], 0).split(","):
         found = re.fullmatch(r"(?:(\*)|([0-7])(?:-([0-7]))?)(?:/([1-7]))?", item)
         if not found:
-            return field  # named already, or nonsense, which the library refuses
+            return field  # nonsense, which the library refuses
         first, last = (0, 6) if found[1] else (int(found[2]), int(found[3] or found[2]))
+        if last < first:
+            return field
         days.update(day % 7 for day in range(first, last + 1, int(found[4] or 1)))
     return "*" if len(days) == 7 else ",".join(_DAYS[day] for day in sorted(days))
+
+
+def _number(field: str, names: Sequence[str], first: int) -> str:
+    """Write numbers for names: `jan-mar` → `1-3`."""
+    known = {name: str(number) for number, name in enumerate(names, first)}
+    return re.sub(r"[A-Za-z]+", lambda found: known.get(found[0].lower(), found[0]), field)
 
 
 def translate(schedule: str) -> str:
     """Translate five fields of cron into systemd's calendar: `30 3 * * 1` → `Mon *-*-* 03:30:00 UTC`."""
     minute, hour, day, month, weekday = schedule.split()
     days = "" if weekday == "*" else _name_days(weekday) + " "
+    month = _number(month, _MONTHS, 1)
     return f"{days}*-{_pad(month)}-{_pad(day)} {_pad(hour)}:{_pad(minute)}:00 UTC"
 
 
