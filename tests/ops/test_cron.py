@@ -110,7 +110,7 @@ def test_units_run_the_daemon_and_each_job(tmp_path: Path) -> None:
     ],
 )
 def test_what_cron_systemd_and_the_daemon_take_differently_is_refused(schedule: str, says: str) -> None:
-    with pytest.raises(ConfigError, match="jobs.x.at: .* is not five fields of cron") as refused:
+    with pytest.raises(ConfigError, match=r"jobs\.x\.at: .* is not five fields of cron") as refused:
         parse_schedule(schedule, "jobs.x.at")
     assert says in str(refused.value)
 
