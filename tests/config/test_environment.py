@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from truetape.config import describe_settings, parse_settings
+from truetape.config import describe_settings, load_secrets, mask_secrets, parse_settings
+from truetape.config.environment import MASK
 
 
 def test_a_wrong_clock_is_refused_in_one_line() -> None:
@@ -34,3 +36,11 @@ def test_settings_that_are_kept_hold_no_password() -> None:
     kept = describe_settings(parse_settings(text, "test", {}))
     assert kept["venues"]["binance"]["url"] == "http://…@127.0.0.1:1"
     assert "s3cret" not in str(kept)
+
+
+def test_secrets_are_masked_however_an_address_spells_them() -> None:
+    known = {"TRUETAPE_KEY_X_API": "a/b+c==secret", "TRUETAPE_ALERT_URLS": "mailtos://me:pa%40ss%2Fword@host"}
+    secrets = load_secrets(known, Path("none"))
+    told = "GET http://h/?key=a%2Fb%2Bc%3D%3Dsecret refused; a/b+c==secret; pa@ss/word is wrong; pa%40ss%2Fword"
+    masked = mask_secrets(told, secrets)
+    assert masked == f"GET http://h/?key={MASK} refused; {MASK}; {MASK} is wrong; {MASK}"

@@ -85,6 +85,8 @@ def test_of_two_one_runs_and_a_killed_one_is_told_and_goes_on(tmp_path: Path) ->
         run_job(make_job(lambda context: {}), make_settings(tmp_path))
     os.kill(first.pid, signal.SIGKILL)
     first.join()
+    with open_history(tmp_path / "state") as history:
+        assert [run.state for run in history.list_runs("try")] == ["killed"]  # before anybody begins it again
     seen = {}
 
     def go_on(context: Context) -> dict[str, int | str]:

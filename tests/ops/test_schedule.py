@@ -93,6 +93,18 @@ def test_a_job_that_somebody_runs_already_is_tried_again_once_a_minute(tmp_path:
     assert launched == [START.replace(hour=6, minute=0, second=0)] * 6
 
 
+def test_a_run_that_is_killed_is_begun_again_as_often_as_a_run_is_tried(tmp_path: Path) -> None:
+    settings, launched = make_settings(tmp_path), list[datetime]()
+
+    async def launch(job: Job, due_at: datetime) -> None:
+        with open_history(Path(settings.ops.state)) as history:
+            history.end(history.begin(job.name, due_at), "killed", 1, "{}")
+        launched.append(due_at)
+
+    run_schedule(settings, 6, START.replace(hour=5), launch)
+    assert launched == [START.replace(hour=6, minute=0, second=0)] * 3
+
+
 def test_a_history_that_cannot_be_written_is_told_and_the_schedule_goes_on(tmp_path: Path) -> None:
     """As on a disk that is full for a while."""
     settings, told, launched = make_settings(tmp_path), list[tuple[str, str]](), list[datetime]()

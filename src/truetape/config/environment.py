@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from truetape import clock
 from truetape.errors import ConfigError
@@ -130,6 +130,7 @@ def load_secrets(environ: Mapping[str, str] | None = None, file: Path = DOT_ENV)
         if match := _SECRET.fullmatch(name):
             with contextlib.suppress(ConfigError):  # a file that cannot be read is told where it is needed
                 found.add(_read_key_file(name, value).strip() if match[1] else value.strip())
+    found |= {spelt for one in found for spelt in (quote(one, safe=""), unquote(one))}  # as addresses have them, or not
     return tuple(sorted((one for one in found if len(one) >= SECRET_CHARS_MIN), key=lambda one: (-len(one), one)))
 
 

@@ -23,6 +23,7 @@ create table if not exists runs (
 );
 create index if not exists runs_by_job on runs (job, started_us);
 create index if not exists runs_by_due on runs (job, due_us);
+create index if not exists runs_running on runs (process) where state = 'running';
 create table if not exists marks (job text not null, key text not null, value text not null, primary key (job, key));
 """
 BUSY_MS = 30_000
@@ -102,15 +103,19 @@ class History:
             for name, state, due, started, ended, attempts, report, error in rows
         ]
 
-    def find_last_due(self, job: str, until: datetime) -> datetime | None:
+    def find_last_due(self, job: str, until: datetime, attempts_max: int = 1) -> datetime | None:
         """Return the newest time at which the schedule wanted the job and something was written down about it.
 
-        What is later than `until`, now, was written by a clock that has been set back since.
+        What is later than `until`, now, was written by a clock that has been set back since; a run that was killed is to
+        be begun again, so many times in all.
         """
-        query = "select max(due_us) from runs where job = ? and due_us <= ?"
+        query = (
+            "select due_us from runs where job = ? and due_us <= ? group by due_us"
+            " having min(state = 'killed') = 0 or count(*) >= ? order by due_us desc limit 1"
+        )
         with _told(self._path):
-            (due_us,) = self._connection.execute(query, (job, _to_us(until))).fetchone()
-        return _from_us(due_us)
+            found = self._connection.execute(query, (job, _to_us(until), attempts_max)).fetchone()
+        return _from_us(found[0]) if found else None
 
     def mark(self, job: str, key: str, value: str) -> None:
         """Remember how far a job has come, durably."""
@@ -137,7 +142,27 @@ def open_history(folder: Path) -> Iterator[History]:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
             connection.executescript(_SCHEMA)
+            _mark_killed(connection)
         yield History(connection, path)
+
+
+def _mark_killed(connection: sqlite3.Connection) -> None:
+    """Write down that runs were killed whose process is no more: nobody else would until the job's next run."""
+    running = connection.execute("select id, process from runs where state = 'running'").fetchall()
+    gone = [(_now_us(), run) for run, process in running if not _is_alive(process)]
+    if gone:
+        with connection as db:
+            db.executemany("update runs set state = 'killed', ended_us = ? where id = ? and state = 'running'", gone)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

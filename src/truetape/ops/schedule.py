@@ -72,22 +72,23 @@ def catch_up(settings: Settings, job: Job, schedule: str, since: datetime | None
 
     A job that never ran counts from `since`, when the schedule began; null: from now on.
     """
-    rule = settings.jobs.get(job.name, JobSettings()).missed
+    rules = settings.jobs.get(job.name, JobSettings())
     with open_history(Path(settings.ops.state)) as history:
-        known = history.find_last_due(job.name, _now())
+        known = history.find_last_due(job.name, _now(), rules.attempts)
         if known is None:
             known = (since or _now()).replace(second=0, microsecond=0) - timedelta(minutes=1)
         due = list(_list_due(schedule, job, known, _now()))
         is_late = bool(due) and _now() - due[-1] > LATE
-        run = due.pop() if due and not (rule == "skip" and is_late) else None
+        run = due.pop() if due and not (rules.missed == "skip" and is_late) else None
         history.miss(job.name, due)
         return run
 
 
 def _is_written(settings: Settings, job: Job, due_at: datetime) -> bool:
-    """Tell whether a run has begun; one that somebody else was at has not, and one that the disk had no space for."""
+    """Tell whether a run has begun, and was not killed; one that somebody else is at has not."""
+    attempts = settings.jobs.get(job.name, JobSettings()).attempts
     with open_history(Path(settings.ops.state)) as history:
-        known = history.find_last_due(job.name, due_at)
+        known = history.find_last_due(job.name, due_at, attempts)
     return known is not None and known >= due_at
 
 
