@@ -16,6 +16,7 @@ from truetape.errors import ConfigError, VenueUnreachable
 from truetape.flow import LiveStatus, deliver, verify
 from truetape.flow.live import Recording
 from truetape.flow.relay import backfill_from_relay, find_stretches
+from truetape.flow.repair import backfill
 from truetape.flow.subject import Subject
 from truetape.lake import Lake, lake_hash
 from truetape.sim.server import SimServer, Synthetic
@@ -134,6 +135,25 @@ async def test_what_was_recorded_live_is_not_stored_again(tmp_path: Path) -> Non
     assert len(own) == len(set(own)) and set(own) <= made
     numbers = sorted(int(one) for one in own)
     assert numbers == [*range(numbers[0], numbers[-1] + 1)]
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["okx all BTC-USDT-PERP trade", "binance spot BTC-USDT trade"])
+async def test_what_the_venue_told_of_its_past_is_not_stored_again(tmp_path: Path, name: str) -> None:
+    """The venue's answers were received long after the relay's rows: ids tell that they are the same trades."""
+    venue, market, symbol, _ = name.split()
+    feed, called = ("public", "BTC-USDT-SWAP") if venue == "okx" else (market, "BTCUSDT")
+    async with SimServer(venues=VENUES, feed=Synthetic(seed=3, rate=20.0)) as server:
+        settings = make(tmp_path, server, 500)
+        trades = server.market(venue, feed, called).trades()
+        end = datetime.fromtimestamp(trades[-1].at_us / 1e6, UTC)
+        span = end - timedelta(seconds=20), end - timedelta(seconds=10)
+        some = await asyncio.to_thread(backfill, settings, Subject(venue, market, symbol, "", "trade"), *span)
+        rest = await fetch(settings, name, 15 / 60, span[0] - timedelta(seconds=5))
+        again = await asyncio.to_thread(backfill, settings, Subject(venue, market, symbol, "", "trade"), *span)
+    ids = [row["trade_id"] for row in read(tmp_path, "trade")]
+    assert some > 20 and rest > 0 and again == 0
+    assert len(set(ids)) == len(ids) == some + rest
     check(tmp_path)
 
 

@@ -268,14 +268,26 @@ class Past:
         """Cut what is told apart by text ids into pieces that have no more known ones than decoding is to be told."""
         if began.identity != "text":
             return [began]
-        # As many again may be of the moment at which a piece ends.
-        cuts = self._ask(_PIECES, from_us=began.from_us, to_us=began.to_us, most=max(self._known_max // 2, 1))
-        begins = [began.from_us, *dict.fromkeys(row["us"] for row in cuts if row["us"] > began.from_us)]
-        ends = [*(begin - 1 for begin in begins[1:]), began.to_us]
+        pieces = self.cut((began.from_us, began.to_us))
         return [
-            msgspec.structs.replace(began, from_us=begin, to_us=end, place=place, places=len(begins))
-            for place, (begin, end) in enumerate(zip(begins, ends, strict=True), 1)
+            msgspec.structs.replace(began, from_us=begin, to_us=end, place=place, places=len(pieces))
+            for place, (begin, end) in enumerate(pieces, 1)
         ]
+
+    def cut(self, span: tuple[int, int]) -> list[tuple[int, int]]:
+        """Cut a time, both ends included, where there are more known trades than decoding is to be told at once."""
+        if self._kind != "trade":
+            return [span]
+        # As many again may be of the moment at which a piece ends.
+        cuts = self._ask(_PIECES, from_us=span[0], to_us=span[1], most=max(self._known_max // 2, 1))
+        begins = [span[0], *dict.fromkeys(row["us"] for row in cuts if row["us"] > span[0])]
+        ends = [*(begin - 1 for begin in begins[1:]), span[1]]
+        return list(zip(begins, ends, strict=True))
+
+    @property
+    def identity(self) -> str:
+        """How rows of the stream are told apart."""
+        return self._backfill.identity
 
     def complete(self, began: Began) -> Began:
         """Add the text ids that the lake has of a piece's time; ConfigError when there are too many at once."""

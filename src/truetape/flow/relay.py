@@ -114,7 +114,8 @@ def backfill_from_relay(
         found = find_relay_backfill(settings, subject.channel, instrument)
         before = count_rows(lake, subject)
         span = Lost("", to_us(begin), min(to_us(end), clock.wall_ns() // 1000), "")
-        orders = [Order(began, found) for began in _plan(lake, subject, instrument, found, span)]
+        past = Past(lake, subject, found)
+        orders = [Order(one, found, complete=past.complete) for one in _plan(lake, past, subject, instrument, span)]
         asker = Backfiller(venue, "", writer, key, options, on_page=_count_pages(on_progress))
         results = _run(asker, orders, on_result, on_progress)
     rows = count_rows(find_lake(settings), subject) - before
@@ -278,12 +279,14 @@ def _find_instrument(
     return venue.name_instrument(found.market, found.venue_symbol)
 
 
-def _plan(lake: Lake, subject: Subject, instrument: Instrument, found: Backfill, span: Lost) -> list[Began]:
+def _plan(lake: Lake, past: Past, subject: Subject, instrument: Instrument, span: Lost) -> list[Began]:
     carrier = find_carrier(subject.channel, instrument)
-    if found.identity == "step":
-        began = [bound_began(one, span) for one in Past(lake, subject, found).plan([span])]
+    if past.identity == "step":
+        began = [bound_began(one, span) for one in past.plan([span])]
     else:
-        began = [_begin(subject, stretch) for stretch in find_stretches(lake, subject, span.from_us, span.to_us)]
+        # Trades that the venue told later were received later: they leave a stretch empty, and are known by their ids.
+        stretches = find_stretches(lake, subject, span.from_us, span.to_us)
+        began = [_begin(subject, piece) for stretch in stretches for piece in past.cut(stretch)]
     return [msgspec.structs.replace(one, venue=subject.venue, feed=carrier) for one in began]
 
 
