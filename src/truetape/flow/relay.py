@@ -48,7 +48,6 @@ from truetape.lake import Lake
 from truetape.quality.ledger import Gap, list_gaps
 from truetape.tape import TapeWriter
 from truetape.venues import load_venue
-from truetape.venues._contract import Backfill
 from truetape.venues.tardis.exchange import list_markets
 from truetape.venues.tardis.relay import find_carrier, list_channels
 
