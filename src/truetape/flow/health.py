@@ -115,7 +115,10 @@ async def _ask_venues(settings: Settings) -> list[Finding]:
 
 
 async def _ask_venue(session: aiohttp.ClientSession, name: str, override: str) -> Finding:
-    url = rewrite_url(load_venue(name).listings[0].url, override)
+    listings = load_venue(name).listings
+    if not listings:
+        return Finding(f"network {name}", True, "not asked: it has no listing")
+    url = rewrite_url(listings[0].url, override)
     try:
         async with session.get(url) as response:
             return Finding(f"network {name}", response.status == 200, f"{url} answers {response.status}")
