@@ -82,8 +82,7 @@ def test_wrong_settings_are_one_line(refused: Callable[..., str], tmp_path: Path
 
 def test_the_doctor_asks_venues_for_their_listings_where_there_are_any(truetape: Run, tmp_path: Path) -> None:
     (tmp_path / "truetape.yaml").write_text(
-        "venues:\n  tardis: {instruments: [all]}\n"
-        "  coinbase: {instruments: [BTC-USD], url: 'http://127.0.0.1:1'}\n"
+        "venues:\n  tardis: {instruments: [all]}\n  coinbase: {instruments: [BTC-USD], url: 'http://127.0.0.1:1'}\n"
     )
     told = {finding["what"]: finding for finding in truetape("doctor", "--network", "--json").json}
     assert told["network tardis"]["detail"] == "not asked: it has no listing"
