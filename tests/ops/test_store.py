@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -103,3 +103,11 @@ def test_half_written_objects_are_nobodys_and_old_ones_go(tmp_path: Path) -> Non
     store = Store(str(tmp_path))
     assert store.has(digest, 5) and not store.has("0" * 64, 2)
     assert sorted(path.name for path in folder.iterdir()) == sorted([digest, new.name])
+
+
+def test_a_full_disk_keeps_nothing_half_written(small_disk: Callable[..., Path]) -> None:
+    place = small_disk("-t", "tmpfs", "-o", "size=64k", "tmpfs")
+    with pytest.raises(Transient, match="No space left"):
+        Store(str(place)).put(io.BytesIO(b"x" * 1_000_000))
+    assert [path for path in place.rglob("*") if path.is_file()] == []
+    assert Store(str(place)).put(io.BytesIO(b"x" * 1000))[2]

@@ -87,9 +87,14 @@ class Store:
         folder = path.rpartition("/")[0]
         partial = f"{path}.{os.getpid()}{PARTIAL}"
         self._files.create_dir(folder, recursive=True)
-        with self._files.open_output_stream(partial) as target:
-            for piece in pieces:
-                target.write(piece)
+        try:
+            with self._files.open_output_stream(partial) as target:
+                for piece in pieces:
+                    target.write(piece)
+        except BaseException:  # as on a full disk, of which it would keep the rest
+            with contextlib.suppress(OSError):
+                self._files.delete_file(partial)
+            raise
         is_local = isinstance(self._files, fs.LocalFileSystem)
         if is_local:
             sync_folder(Path(partial))
