@@ -111,7 +111,7 @@ def test_without_a_lake_it_says_what_makes_one(tmp_path: Path, refused: Callable
 @pytest.mark.parametrize("command", NEEDS_TAPE)
 def test_without_a_tape_it_says_so(tmp_path: Path, refused: Callable[..., str], command: str) -> None:
     assert "data/tape is not a tape: there is no such folder" in refused(*command.split())
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(exist_ok=True)
     (tmp_path / "data" / "tape").write_text("hello")
     assert "data/tape is not a tape: it is a file" in refused(*command.split())
 

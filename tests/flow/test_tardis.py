@@ -71,7 +71,7 @@ def count(folder: Path, table: str) -> int:
 
 
 async def test_files_are_fetched_and_imported_once(tmp_path: Path) -> None:
-    async with SimServer(venues=["tardis"], faults="after 0 tardis 5xx for 1 request") as server:
+    async with SimServer(venues=["tardis"], faults="tardis 5xx for 1 request") as server:
         settings = make(tmp_path, server)
         done = await fetch(settings, quotes(days=2))
         assert [(one.file, one.status) for one in done] == [
