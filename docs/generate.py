@@ -485,7 +485,11 @@ def write_errors() -> str:
                     "usage or configuration",
                     "an unknown key, option, venue, sink or column; a missing or foreign tape",
                 ),
-                (3, "internal, or the network", "a bug (`--debug` shows where), a venue that cannot be reached; `poll` brought no snapshot"),
+                (
+                    3,
+                    "internal, or the network",
+                    "a bug (`--debug` shows where), a venue that cannot be reached; `poll` brought no snapshot",
+                ),
                 (130, "interrupted", "Ctrl-C outside `record`, which seals everything and returns 0"),
             ],
         ),
