@@ -37,6 +37,7 @@ from truetape.sim.hub import Judge, SimClock
         ("5xx for 2 requests of */depth*", Fault("5xx", count=2, pattern="*/depth*")),
         ("at 22s slow 2s for 1 request", Fault("slow", when="at", value=22.0, seconds=2.0)),
         ("429 for 3 connects of */ws*", Fault("429", pattern="*/ws*", count=3, is_of_connects=True)),
+        ("after 0 tardis 5xx for 1 request", Fault("5xx", "tardis", "after")),
         ("at 24s coinbase cut-snapshot", Fault("cut-snapshot", "coinbase", "at", 24.0)),
     ],
 )
@@ -71,6 +72,7 @@ def test_a_script_is_lines_semicolons_yaml_or_a_file(tmp_path: Path) -> None:
         ("at 5s cut of btcusdt@trade", "whole venue"),
         ("every 0 drop 1 frame", "whole number"),
         ("every 1.5 drop 1 frame", "whole number"),
+        ("after 1.5 drop 1 frame", "whole number"),
         ("drop 0 frames", "of 0 frames"),
         ("drop 3 connects", "happens to connects"),
     ],

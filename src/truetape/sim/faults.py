@@ -190,8 +190,9 @@ def _check(line: str, fault: Fault) -> None:
         raise ConfigError(f"fault: {line!r}: {fault.action} is triggered by time, e.g. `at 5s {fault.action}`")
     if fault.action in ("cut", "freeze") and fault.pattern != "*":
         raise ConfigError(f"fault: {line!r}: {fault.action} holds for a whole venue, not for {fault.pattern!r}")
-    if fault.when != "at" and (fault.value < 1 or fault.value % 1):
-        raise ConfigError(f"fault: {line!r}: `{fault.when}` counts frames or requests: a whole number from 1 up")
+    least = {"at": 0, "after": 0, "every": 1}[fault.when]
+    if fault.value < least or (fault.when != "at" and fault.value % 1):
+        raise ConfigError(f"fault: {line!r}: `{fault.when}` counts frames or requests: a whole number from {least} up")
     if fault.is_of_connects and fault.action not in ("429", "5xx", "slow"):
         raise ConfigError(
             f"fault: {line!r}: {fault.action} is nothing that happens to connects (allowed: 429, 5xx, slow)"
