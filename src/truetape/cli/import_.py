@@ -31,8 +31,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     bybit-bulk, okx-bulk (--feed is their market then, where nothing else tells it: spot, usdm, coinm; linear, inverse). Of these, what
     the lake has already is not taken again.
     """
-    from difflib import get_close_matches
-
+    from truetape.errors import suggest
     from truetape.flow import import_files
     from truetape.flow.bulk import list_formats
     from truetape.tape.foreign import FORMATS
@@ -44,8 +43,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         return
     if format_name not in FORMATS:
         allowed = (*FORMATS, *list_formats())
-        near = get_close_matches(format_name, allowed, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = suggest(format_name, allowed)
         raise click.BadParameter(f"unknown recording format {format_name!r} (allowed: {', '.join(allowed)}){hint}")
     if not venue and format_name not in {"tardis", "tardis-normalized"}:
         raise click.UsageError("Missing option '--venue'.")
