@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from framed import RECORDER, START_NS, Tape, check_balance, decode
 
-from truetape.decode.lifecycle import EVIDENCE_ROWS
+from truetape.decode.muteness import EVIDENCE_ROWS
 from truetape.events.wish import Reconnect
 from truetape.tape.frame import Source
 

@@ -13,6 +13,7 @@ import numpy as np
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.ending import Endings
 from truetape.decode.gaps import Ledger
+from truetape.decode.muteness import EVIDENCE_ROWS, SILENCE_MIN_NS, SILENCE_SPACINGS, find_muteness
 from truetape.decode.notice import UNLISTED, WRITERS, note_connection
 from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
 from truetape.decode.state import BLANK_NS, BLANKS_MAX, ConnectionState, StreamState
@@ -24,12 +25,6 @@ from truetape.events.schema import CHANNELS
 from truetape.events.wish import Reconnect
 from truetape.tape.frame import Source
 from truetape.venues import list_venues, load_venue
-
-SILENCE_MIN_NS = 30_000_000_000
-SILENCE_SPACINGS = 50
-"""A connection or stream is silent after this many of its usual spacings, and at least SILENCE_MIN_NS."""
-EVIDENCE_ROWS = 3
-"""So many rows of a sibling channel, while a stream said nothing, are evidence against it."""
 
 
 class Lifecycle:
@@ -323,6 +318,8 @@ class Lifecycle:
                 connection.silent = True
                 evidence = {"usual_spacing_ms": usual // 1_000_000, "silent_s": (at[0] - connection.seen_ns) // 10**9}
                 self._silence((name, connection), connection.streams, connection.seen_ns, at, evidence)
+            elif mute := find_muteness(connection, [self._find_state(i, at) for i in connection.streams], at[0]):
+                self._silence((name, connection), connection.streams, mute[0], at, mute[1])
             else:
                 self._judge_streams(name, connection, at)
 

@@ -107,6 +107,10 @@ class ConnectionState(msgspec.Struct):
     """Until when it lost frames, the last time it did."""
     holes: list[tuple[int, int]] = []
     """The newest stretches of BLANK_NS and more in which nothing at all came: loss when ids say so."""
+    told: int = 0
+    """Ticks before which a stream of it told something; answers to pings and heartbeats tell nothing."""
+    told_ns: int = 0
+    """When the newest of its streams told something, as of the last tick."""
 
 
 def fill_hole(holes: list[Hole], number: int) -> tuple[bool, Hole | None]:
