@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from truetape.config import BackupSettings, JobSettings, OpsSettings, Settings
 from truetape.errors import Busy, ConfigError, Fatal, VenueUnreachable
 from truetape.ops import list_jobs, load_job, open_history, run_job
 from truetape.ops.job import Context, Job
+from truetape.ops.lock import hold
 
 
 def make_settings(folder: Path, **jobs: JobSettings) -> Settings:
@@ -130,3 +132,14 @@ def test_of_every_job_two_started_together_run_one(job: Job, settings: Settings,
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{job.name} is already running: process {os.getpid()} since" in done.stdout
+
+
+def test_a_lock_is_held_on_a_full_disk_too(small_disk: Callable[..., Path]) -> None:
+    place = small_disk("-t", "tmpfs", "-o", "size=64k", "tmpfs")
+    (place / "locks").mkdir()
+    with pytest.raises(OSError, match="No space"), (place / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with hold(place / "locks", "retention"), pytest.raises(Busy, match="somebody holds"):  # noqa: SIM117
+        with hold(place / "locks", "retention"):
+            pass
