@@ -1,5 +1,6 @@
 """Connections that answer pings and tell nothing are silent; those of quiet markets are not."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,7 +44,9 @@ def test_a_connection_that_only_answers_pings_is_silent_once() -> None:
         datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=last // 1000),
         "open",
     )
-    assert "only pings are answered" in gap["evidence"]
+    evidence = json.loads(gap["evidence"])
+    assert evidence["why"] == "only pings are answered"
+    assert 60 < evidence["silent_s"] < 80  # it told something before every tick: soon it is missed
     assert [type(wish) for wish in outcome.wishes] == [Reconnect]
 
 

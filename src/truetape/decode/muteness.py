@@ -1,5 +1,6 @@
 """A connection that answers pings and tells nothing: its socket lives, what it should carry does not come."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,19 +19,24 @@ def find_muteness(
 ) -> tuple[int, dict[str, Any]] | None:
     """Return since when all streams of a connection have told nothing, and the evidence; null: that is as usual.
 
-    Called at every tick: how often it tells something is counted by ticks, for answers to pings and heartbeats tell
-    nothing. Where `Freeze` judges, quiet books are asked for.
+    Called at every tick. Answers to pings and heartbeats tell nothing, so frames say little about how far apart what is
+    told usually comes; that is estimated from the share of ticks before which nothing was told, as of events at random.
+    Where `Freeze` judges, quiet books are asked for.
     """
     if connection.venue not in list_venues() or load_venue(connection.venue).sealing is not None:
         return None
+    connection.ticks += 1
     heard_ns = max((state.seen_ns for state in states), default=0)
     if heard_ns > connection.told_ns:
         connection.told += 1
-        connection.told_ns = heard_ns
-    usual = (heard_ns - connection.opened_ns) // max(connection.told, 1)
+        connection.told_ns, connection.told_ticks = heard_ns, connection.ticks
+    if connection.told < EVIDENCE_ROWS:
+        return None
+    quiet = (connection.told_ticks - connection.told + 1) / (connection.told_ticks + 1)
+    usual_ns = (heard_ns - connection.opened_ns) / connection.told_ticks / -math.log(quiet)
     silent_ns = now_ns - heard_ns
-    if connection.told < EVIDENCE_ROWS or silent_ns <= max(SILENCE_MIN_NS, SILENCE_SPACINGS * usual):
+    if silent_ns <= max(SILENCE_MIN_NS, SILENCE_SPACINGS * usual_ns):
         return None
     connection.told = 0  # once, until it has told something again
     why = "only pings are answered"
-    return heard_ns, {"usual_spacing_ms": usual // 1_000_000, "silent_s": silent_ns // 10**9, "why": why}
+    return heard_ns, {"usual_spacing_ms": round(usual_ns / 1e6), "silent_s": silent_ns // 10**9, "why": why}

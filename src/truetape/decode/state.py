@@ -107,8 +107,12 @@ class ConnectionState(msgspec.Struct):
     """Until when it lost frames, the last time it did."""
     holes: list[tuple[int, int]] = []
     """The newest stretches of BLANK_NS and more in which nothing at all came: loss when ids say so."""
+    ticks: int = 0
+    """Of the recorder, since it opened."""
     told: int = 0
     """Ticks before which a stream of it told something; answers to pings and heartbeats tell nothing."""
+    told_ticks: int = 0
+    """The tick before which that was last."""
     told_ns: int = 0
     """When the newest of its streams told something, as of the last tick."""
 
