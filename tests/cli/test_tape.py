@@ -70,6 +70,7 @@ def test_a_damaged_tape_is_a_finding(truetape: Run, recording: Path, tmp_path: P
     truetape("import", "hftbacktest", recording, "--venue", "binance", "--feed", "usdm-public", "--tape", "t")
     assert truetape("deliver", "--tape", "t", "--sink", "lake:l").code == 0
     (segment,) = (tmp_path / "t" / "segments").glob("*.arrows")
+    frames = truetape("tape", "ls", "--tape", "t", "--json").json[0]["count"]
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0xFF
     segment.write_bytes(data)
@@ -83,6 +84,12 @@ def test_a_damaged_tape_is_a_finding(truetape: Run, recording: Path, tmp_path: P
     proof = truetape("verify", "--tape", "t", "--lake", "l", "--json")
     assert proof.code == 1 and not proof.json["balanced"]
     assert proof.json["problems"][0] in delivered.err
+    repaired = truetape("tape", "repair", "--tape", "t", "--json")
+    assert repaired.code == 1 and repaired.json[0]["frames"] == frames - delivered.json[0]["frames"]
+    assert truetape("tape", "repair", "--tape", "t").out == "frames lost: nothing\n"
+    assert truetape("deliver", "--tape", "t", "--sink", "lake:new").code == 0
+    assert truetape("verify", "--tape", "t", "--lake", "new").code == 0
+    assert truetape("verify", "--tape", "t", "--lake", "l").code == 1, "it has rows that the tape has not"
 
 
 @pytest.mark.parametrize(

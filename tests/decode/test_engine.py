@@ -48,7 +48,18 @@ def disturb(frames: list[Frame], chance: random.Random) -> list[Frame]:
     return done
 
 
-EVENTS = ("tick", "closed", "opened", "dropped", "started", "stopped", "torn_tail", "clock_step", "unheard_of")
+EVENTS = (
+    "tick",
+    "closed",
+    "opened",
+    "dropped",
+    "started",
+    "stopped",
+    "torn_tail",
+    "damaged",
+    "clock_step",
+    "unheard_of",
+)
 
 
 @pytest.fixture(scope="module")

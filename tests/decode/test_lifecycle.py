@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from framed import RECORDER, START_NS, Tape, check_balance, decode
 
-from truetape.decode.muteness import EVIDENCE_ROWS
+from truetape.decode.silence import EVIDENCE_ROWS
 from truetape.events.wish import Reconnect
 from truetape.tape.frame import Source
 
@@ -166,6 +166,28 @@ def test_a_venue_that_was_given_up_is_a_gap_though_the_recorder_lives() -> None:
     tape.note(Source("binance", "", "binance"), "gave_up", reason="403")
     (gap,) = decode(tape).gaps(reason="disconnect")
     assert (gap["state"], gap["evidence"]) == ("open", '{"gave_up":"403"}')
+
+
+def test_damage_that_was_cut_out_of_the_tape_is_a_gap_where_no_id_tells() -> None:
+    tape = Tape()
+    open_line(tape, A, "trade", "quote")
+    for number in range(1, 4):
+        tape.say(A, trade(number))
+        tape.say(A, quote(number))
+    lost_ns = tape.now_ns
+    tape.wait(5)
+    tape.note(RECORDER, "damaged", segment="0.arrows", offset=7, frames=12, from_ns=lost_ns, to_ns=tape.now_ns)
+    found_ns = tape.now_ns
+    tape.say(A, trade(9))
+    tape.say(A, quote(9))
+    gaps = {(gap["venue"], gap["channel"], gap["reason"]): gap for gap in decode(tape).gaps() if gap["missing"] != 0}
+    gaps = {key: gap for key, gap in gaps.items() if key[2] in {"disk", "sequence"}}
+    assert set(gaps) == {("binance", "quote", "disk"), ("recorder", "*", "disk"), ("binance", "trade", "sequence")}
+    assert gaps["binance", "trade", "sequence"]["missing"] == 5
+    for venue, channel in (("binance", "quote"), ("recorder", "*")):
+        gap = gaps[venue, channel, "disk"]
+        assert (gap["from_at"], gap["to_at"], gap["state"]) == (to_time(lost_ns), to_time(found_ns), "closed")
+        assert '"frames":12' in gap["evidence"]
 
 
 def test_frames_dropped_by_the_recorder_are_gaps_where_no_id_tells() -> None:

@@ -1,49 +1,55 @@
-"""A connection that says nothing: streams without ids are lost with those whose ids prove a loss."""
+"""Connections that answer pings and tell nothing are silent; those of quiet markets are not."""
 
-from framed import Tape, decode
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from framed import RECORDER, Tape, decode
+
+from truetape.events.wish import Reconnect
 from truetape.tape.frame import Source
 
-SPOT = Source("binance", "spot", "binance/spot/1")
+
+def answer_pings(tape: Tape, spacing_s: float, seconds: int) -> tuple[int, Any]:
+    """An OKX connection that told a trade now and then, and then answers pings alone; return when it told the last."""
+    line = Source("okx", "public", "okx/public/1#1")
+    last = 0
+    tape.note(line, "opened")
+    tape.subscribe(line, "trade", "SPOT", "BTC-USDT")
+    for number in range(1, 41):
+        tape.wait(spacing_s)
+        told = {
+            "instId": "BTC-USDT",
+            "tradeId": str(number),
+            "px": "1",
+            "sz": "1",
+            "side": "buy",
+            "ts": "1700000000000",
+        }
+        tape.say(line, {"arg": {"channel": "trades", "instId": "BTC-USDT"}, "data": [told]})
+        last = tape.now_ns
+        tape.note(RECORDER, "tick")
+    for _ in range(seconds // 20):
+        for _ in range(4):
+            tape.wait(5)
+            tape.note(RECORDER, "tick")
+        tape.say(line, "pong")
+    return last, decode(tape)
 
 
-def trade(number: int) -> str:
-    return (
-        f'{{"stream":"btcusdt@trade","data":{{"e":"trade","E":1767225600000,"s":"BTCUSDT","t":{number},"p":"60000.1",'
-        '"q":"0.5","T":1767225600000,"m":true,"M":true}}'
+def test_a_connection_that_only_answers_pings_is_silent_once() -> None:
+    last, outcome = answer_pings(Tape(), 5, 600)
+    (gap,) = outcome.gaps(reason="silence")
+    assert (gap["from_at"], gap["state"]) == (
+        datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=last // 1000),
+        "open",
     )
+    evidence = json.loads(gap["evidence"])
+    assert evidence["why"] == "only pings are answered"
+    assert 60 < evidence["silent_s"] < 80  # it told something before every tick: soon it is missed
+    assert [type(wish) for wish in outcome.wishes] == [Reconnect]
 
 
-def quote(number: int) -> str:
-    return (
-        f'{{"stream":"btcusdt@bookTicker","data":{{"u":{number},"s":"BTCUSDT","b":"60000.0","B":"1.0",'
-        '"a":"60000.1","A":"2.0"}}'
-    )
-
-
-def play(silence_s: float, next_trade: int) -> list[dict[str, object]]:
-    tape = Tape()
-    tape.note(SPOT, "opened", url="wss://stream.binance.com:9443/stream")
-    for number in range(5):
-        tape.say(SPOT, trade(100 + number))
-        tape.say(SPOT, quote(900 + number))
-    tape.wait(silence_s)
-    tape.say(SPOT, quote(950))
-    tape.say(SPOT, trade(next_trade))
-    return decode(tape.frames).rows("gap", channel="quote")
-
-
-def test_quotes_are_lost_with_trades_when_nothing_came() -> None:
-    (gap,) = play(3.0, 140)
-    assert (gap["reason"], gap["state"]) == ("silence", "closed")
-    seconds = (gap["to_at"] - gap["from_at"]).total_seconds()  # type: ignore[operator]
-    assert 3.0 <= seconds <= 3.1
-    assert "trade BTCUSDT jumped" in str(gap["evidence"])
-
-
-def test_a_quiet_market_is_not_a_loss() -> None:
-    assert play(3.0, 105) == []
-
-
-def test_one_lost_trade_in_a_busy_stream_says_nothing_of_quotes() -> None:
-    assert play(0.0, 140) == []
+def test_a_quiet_market_whose_connection_answers_pings_is_not_silent() -> None:
+    _, outcome = answer_pings(Tape(), 30, 400)
+    assert outcome.gaps(reason="silence") == []

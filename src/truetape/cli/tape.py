@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -71,3 +72,27 @@ def verify(tape: str | None, config_path: Path, as_json: bool) -> None:
         for problem in check.problems:
             click.echo(f"  {problem.segment}, byte {problem.byte}, offset {problem.offset}: {problem.reason}")
     sys.exit(0 if check.ok else 1)
+
+
+@command.command("repair")
+@tape_option
+@config_option
+@json_option
+def repair(tape: str | None, config_path: Path, as_json: bool) -> None:
+    """Cut damage out of sealed segments, keep it beside them, and declare what is lost, missing segments included.
+
+    Views go on over it then. Exits with 1 when something is lost.
+    """
+    from truetape.tape import find_folder, repair_tape
+
+    rows = [
+        {"segment": hole.segment, "offset": hole.begin, "frames": hole.end - hole.begin,
+         "from_at": _show_time(hole.from_ns), "to_at": _show_time(hole.to_ns)}
+        for hole in repair_tape(find_folder(find_tape(tape, config_path)))
+    ]  # fmt: skip
+    print_rows(rows, as_json=as_json, title="frames lost", spare=("from_at", "to_at"))
+    sys.exit(1 if rows else 0)
+
+
+def _show_time(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, UTC)

@@ -429,9 +429,8 @@ class Engine:
                 reason[:300], path[:300].rstrip("`") or "$", excerpt, len(payload),
             )
         )  # fmt: skip
-        nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
         evidence = {"quarantined": reason[:100], "connection": source.connection}
-        self._ledger.declare(nameless, (at[0], at[0]), "decode", at, evidence=evidence)
+        self._ledger.declare_nameless(source, (at[0], at[0]), "decode", at, evidence)
         self._lifecycle.suspect(source, payload, at, evidence)
 
     def _sample(self, stretch: "_Stretch", position: int) -> None:

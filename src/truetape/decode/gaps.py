@@ -9,6 +9,7 @@ from truetape.decode.state import Hole, StreamState, find_label_s
 from truetape.events.backfill import Lost
 from truetape.events.instrument import Instrument, Stream
 from truetape.events.rows import PlainRow, Rows
+from truetape.tape.frame import Source
 
 
 class Ledger:
@@ -97,9 +98,13 @@ class Ledger:
         span_ns = lost.from_us * 1000, lost.to_us * 1000
         self._append(stream, lost.gap_id, span_ns, (lost.reason, outcome), at, evidence, missing)
 
-    def add_nameless(self, venue: str, feed: str) -> Stream:
-        """Return the stream that stands for all of a feed, where the instrument is not known."""
-        return self._rows.add_stream(venue, "*", feed, Instrument(venue, feed, "", "", ""))
+    def declare_nameless(
+        self, source: Source, span_ns: tuple[int, int], reason: str, at: tuple[int, int], evidence: dict[str, Any]
+    ) -> None:
+        """Declare a hole of all of a feed, where the instrument is not known."""
+        venue, feed = source.venue or "recorder", source.feed
+        stream = self._rows.add_stream(venue, "*", feed, Instrument(venue, feed, "", "", ""))
+        self.declare(stream, span_ns, reason, at, evidence=evidence)
 
     def _append(
         self,

@@ -13,9 +13,9 @@ import numpy as np
 from truetape.decode.continuity import WISH_AGAIN_NS, FindState, Loss
 from truetape.decode.ending import Endings
 from truetape.decode.gaps import Ledger
-from truetape.decode.muteness import EVIDENCE_ROWS, SILENCE_MIN_NS, SILENCE_SPACINGS, find_muteness
 from truetape.decode.notice import UNLISTED, WRITERS, note_connection
 from truetape.decode.poll import POLL_EVENTS, find_listed, take_poll_event
+from truetape.decode.silence import EVIDENCE_ROWS, SILENCE_MIN_NS, find_silence
 from truetape.decode.state import BLANK_NS, BLANKS_MAX, ConnectionState, StreamState
 from truetape.events.backfill import is_backfill
 from truetape.events.instrument import Instrument, Stream
@@ -236,8 +236,14 @@ class Lifecycle:
         if connection is not None:
             self._lose(connection, source.connection, "disk", at, evidence)
         else:
-            nameless = self._ledger.add_nameless(source.venue or "recorder", source.feed)
-            self._ledger.declare(nameless, (int(event.get("from_ns", at[0])), at[0]), "disk", at, evidence=evidence)
+            self._ledger.declare_nameless(source, (int(event.get("from_ns", at[0])), at[0]), "disk", at, evidence)
+
+    def _on_damaged(self, event: dict[str, Any], source: Source, at: tuple[int, int]) -> None:
+        """Frames of unknown connections are lost to damage of the tape itself."""
+        evidence = {k: v for k, v in event.items() if k != "event"}
+        for name, connection in self.connections.items():
+            self._lose(connection, name, "disk", at, evidence)
+        self._ledger.declare_nameless(source, (int(event["from_ns"]), at[0]), "disk", at, evidence)
 
     def _lose(
         self, connection: ConnectionState, name: str, reason: str, at: tuple[int, int], evidence: dict[str, Any]
@@ -313,13 +319,9 @@ class Lifecycle:
         for name, connection in self.connections.items():
             if connection.silent or connection.frames < EVIDENCE_ROWS:
                 continue
-            usual = (connection.seen_ns - connection.opened_ns) // connection.frames
-            if at[0] - connection.seen_ns > max(SILENCE_MIN_NS, SILENCE_SPACINGS * usual):
-                connection.silent = True
-                evidence = {"usual_spacing_ms": usual // 1_000_000, "silent_s": (at[0] - connection.seen_ns) // 10**9}
-                self._silence((name, connection), connection.streams, connection.seen_ns, at, evidence)
-            elif mute := find_muteness(connection, [self._find_state(i, at) for i in connection.streams], at[0]):
-                self._silence((name, connection), connection.streams, mute[0], at, mute[1])
+            states = [self._find_state(index, at) for index in connection.streams]
+            if silence := find_silence(connection, states, at[0]):
+                self._silence((name, connection), connection.streams, silence[0], at, silence[1])
             else:
                 self._judge_streams(name, connection, at)
 

@@ -38,5 +38,4 @@ def take_poll_event(
         if all(name == source.connection for name in state.connections):
             ledger.open(stream, state, reason, at, from_ns=from_ns, evidence=evidence)
     if not found and not event.get("still"):
-        nameless = ledger.add_nameless(source.venue, source.feed)
-        ledger.declare(nameless, (from_ns, at[0]), reason, at, evidence=evidence)
+        ledger.declare_nameless(source, (from_ns, at[0]), reason, at, evidence)

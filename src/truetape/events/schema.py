@@ -241,7 +241,7 @@ CONNECTION = Kind(
         _text("feed", "endpoint group of the venue", required=True),
         _text(
             "event",
-            "opened, closed, subscribed, silent, dropped, clock_step, started, stopped, torn_tail",
+            "opened, closed, subscribed, silent, dropped, clock_step, started, stopped, torn_tail, damaged",
             required=True,
         ),
         _text("detail", "JSON", required=True),

@@ -15,6 +15,7 @@ from truetape.tape.frame import FRAME_SCHEMA, JOIN_FRAMES, Frame, FrameBatch, Fr
 from truetape.tape.message import iter_payloads
 from truetape.tape.opening import find_folder, has_tape, open_reader, open_writer
 from truetape.tape.reader import FileTapeReader
+from truetape.tape.repair import Hole, repair_tape
 from truetape.tape.writer import FileTapeWriter
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Frame",
     "FrameBatch",
     "FrameKind",
+    "Hole",
     "SegmentInfo",
     "Source",
     "TapeCheck",
@@ -44,5 +46,6 @@ __all__ = [
     "list_segments",
     "open_reader",
     "open_writer",
+    "repair_tape",
     "verify_tape",
 ]

@@ -207,7 +207,8 @@ class FileTapeReader:
 
     def _damage(self, cursor: Cursor) -> TapeError:
         reason = cursor.problem or "message is cut off"
-        return TapeError(f"{cursor.window.path} is damaged at byte {cursor.byte}, offset {cursor.offset}: {reason}")
+        where = f"{cursor.window.path} is damaged at byte {cursor.byte}, offset {cursor.offset}: {reason}"
+        return TapeError(f"{where}; `truetape tape repair` cuts it out and declares what is lost")
 
     def _next_first(self, first: int) -> int | None:
         firsts = self._listing.read()

@@ -64,7 +64,8 @@ def _recover_segment(folder: Path, first: int, events: list[Event]) -> int:
             _discard_empty(path, window, events)
             return first
         if bad:
-            _keep_evidence(path, window, bad, events)
+            keep_evidence(path, window, bad)
+            events += [_event(path.name, place.offset, place.size, place.problem) for place in bad]
         if bad or not places[-1].is_end:
             _rewrite(path, window, good, bad)
     finally:
@@ -88,16 +89,17 @@ def _discard_empty(path: Path, window: Window, events: list[Event]) -> None:
     events.append(_event(path.name, first, size, "no whole batch"))
 
 
-def _keep_evidence(path: Path, window: Window, bad: list[Place], events: list[Event]) -> None:
+def keep_evidence(path: Path, window: Window, bad: list[Place]) -> None:
+    """Copy what is damaged out of a segment into files beside it."""
     for place in bad:
         evidence = path.with_name(f"{path.name}.{place.byte}.torn")
         with explain_os_error(evidence, "write"), evidence.open("wb") as file:
-            _copy_range(window, place.byte, place.size, file.fileno())
+            copy_range(window, place.byte, place.size, file.fileno())
             os.fsync(file.fileno())
-        events.append(_event(path.name, place.offset, place.size, place.problem))
 
 
-def _copy_range(window: Window, at: int, size: int, target: int) -> None:
+def copy_range(window: Window, at: int, size: int, target: int) -> None:
+    """Write bytes of a segment to a file; fewer where it ends."""
     left = size
     while left > 0:
         piece = window.view(at, min(left, 1024 * 1024))
@@ -126,7 +128,7 @@ def _copy_good(path: Path, window: Window, good: list[Place]) -> None:
     with explain_os_error(temporary, "write"), temporary.open("wb", buffering=0) as file:
         file.write(SCHEMA_MESSAGE)
         for place in good:
-            _copy_range(window, place.byte, place.size, file.fileno())
+            copy_range(window, place.byte, place.size, file.fileno())
         file.write(END_OF_STREAM)
         os.fsync(file.fileno())
         shutil.copymode(path, temporary)
