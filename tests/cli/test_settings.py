@@ -136,6 +136,13 @@ def test_a_variable_that_is_wrong_is_named(refused: Callable[..., str], name: st
     assert says in refused("config", "show", env={name: value})
 
 
+def test_a_variable_that_sends_no_venue_anywhere_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "truetape.yaml").write_text("venues: {binance: {instruments: [BTC-USDT]}}\n")
+    line = refused("record", "--duration", "1", env={"TRUETAPE_URL_BINANSE": "http://127.0.0.1:1"})
+    assert "variable TRUETAPE_URL_BINANSE: there is no venue 'binanse'" in line
+    assert line.endswith("did you mean binance?\n")
+
+
 def test_a_variable_may_hold_a_schedule(truetape: Run) -> None:
     done = truetape("config", "show", "--json", env={"TRUETAPE__JOBS__BACKUP__AT": "*/5 * * * *"})
     assert done.json["jobs.backup.at"] == "*/5 * * * *"

@@ -8,6 +8,7 @@ Credentials (`TRUETAPE_KEY_<VENUE>_<NAME>`) come from there alone: no setting ho
 from truetape.config.environment import (
     CLOCK_KEY,
     hide_userinfo,
+    list_urls,
     load_alert_urls,
     load_clock,
     load_keys,
@@ -71,6 +72,7 @@ __all__ = [
     "find_origins",
     "find_url",
     "hide_userinfo",
+    "list_urls",
     "load_alert_urls",
     "load_clock",
     "load_defaults",

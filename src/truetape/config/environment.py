@@ -75,9 +75,19 @@ def is_pure() -> bool:
     return bool(os.environ.get("TRUETAPE_PURE"))
 
 
+_URL = "TRUETAPE_URL_"
+
+
+def list_urls() -> list[str]:
+    """Return the venues, in small letters, for which `TRUETAPE_URL_<VENUE>` names another server."""
+    return [
+        name.removeprefix(_URL).lower() for name, url in read_environment().items() if name.startswith(_URL) and url
+    ]
+
+
 def load_url(venue: str) -> str:
     """Return the server that `TRUETAPE_URL_<VENUE>` names instead of a venue's own; empty: none."""
-    variable = f"TRUETAPE_URL_{venue.upper()}"
+    variable = f"{_URL}{venue.upper()}"
     url = read_environment().get(variable, "")
     if url and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"{variable}: {url!r} is not an http:// or https:// address")

@@ -5,18 +5,18 @@ from typing import ParamSpec
 
 from truetape.collect.plan import check_venue
 from truetape.collect.services import check_form
-from truetape.config import Settings, VenueSettings
-from truetape.errors import ConfigError
+from truetape.config import Settings, VenueSettings, list_urls
+from truetape.errors import ConfigError, suggest
 from truetape.events.schema import KINDS
 from truetape.flow.archive import list_kept
 from truetape.sinks import check_spec
-from truetape.venues import load_venue
+from truetape.venues import list_venues, load_venue
 
 P = ParamSpec("P")
 
 
 def find_faults(settings: Settings) -> Iterator[str]:
-    """Yield one line for each sink, venue, service and table that settings name and that there is not, or not so."""
+    """Yield one line for each sink, venue, service and table that settings or variables name and that there is not, or not so."""
     if not settings.tape:
         yield "tape: empty (allowed: a folder)"
     yield from _find_sink_faults(settings)
@@ -27,6 +27,7 @@ def find_faults(settings: Settings) -> Iterator[str]:
     yield from _try(list_kept, settings)
     if settings.tardis.relay_repairs and not settings.tardis.relay_url:
         yield "tardis.relay_repairs: there is no relay to ask (tardis.relay_url is not set)"
+    yield from _find_stray_urls(settings)
     for kind in settings.retention.table_days:
         if kind not in KINDS:
             yield f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})"
@@ -39,6 +40,15 @@ def _find_sink_faults(settings: Settings) -> Iterator[str]:
         if spec in known:
             yield f"sinks: {spec!r} is given twice"
         known.add(spec)
+
+
+def _find_stray_urls(settings: Settings) -> Iterator[str]:
+    """Yield what would send nobody anywhere: the venue that was meant would be asked itself."""
+    known = [*list_venues(), *settings.snapshots]
+    for name in list_urls():
+        if name not in known:
+            hint = suggest(name, known)
+            yield f"variable TRUETAPE_URL_{name.upper()}: there is no venue {name!r} (allowed: {', '.join(known)}){hint}"
 
 
 def _check_venue(name: str, chosen: VenueSettings) -> None:
