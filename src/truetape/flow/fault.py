@@ -3,12 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import ParamSpec
 
-from truetape.collect.plan import check_venue
-from truetape.collect.services import check_form
-from truetape.config import Settings, VenueSettings, list_urls
+from truetape.config import Settings, SnapshotSettings, VenueSettings, list_urls
 from truetape.errors import ConfigError, suggest
-from truetape.events.schema import KINDS
-from truetape.flow.archive import list_kept
 from truetape.sinks import check_spec
 from truetape.venues import list_venues, load_venue
 
@@ -23,14 +19,14 @@ def find_faults(settings: Settings) -> Iterator[str]:
     for venue, chosen in settings.venues.items():
         yield from _try(_check_venue, venue, chosen)
     for service, asked in settings.snapshots.items():
-        yield from _try(check_form, service, asked)
-    yield from _try(list_kept, settings)
+        yield from _try(_check_service, service, asked)
+    if settings.archive:
+        yield from _try(_check_archive, settings)
     if settings.tardis.relay_repairs and not settings.tardis.relay_url:
         yield "tardis.relay_repairs: there is no relay to ask (tardis.relay_url is not set)"
     yield from _find_stray_urls(settings)
-    for kind in settings.retention.table_days:
-        if kind not in KINDS:
-            yield f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})"
+    if settings.retention.table_days:
+        yield from _find_table_faults(settings)
 
 
 def _find_sink_faults(settings: Settings) -> Iterator[str]:
@@ -51,8 +47,33 @@ def _find_stray_urls(settings: Settings) -> Iterator[str]:
             yield f"variable TRUETAPE_URL_{name.upper()}: there is no venue {name!r} (allowed: {', '.join(known)}){hint}"
 
 
+# Every command reads settings: what only some of them name is loaded where they do.
+
+
 def _check_venue(name: str, chosen: VenueSettings) -> None:
+    from truetape.collect.plan import check_venue
+
     check_venue(load_venue(name), chosen)
+
+
+def _check_service(name: str, asked: SnapshotSettings) -> None:
+    from truetape.collect.services import check_form
+
+    check_form(name, asked)
+
+
+def _check_archive(settings: Settings) -> None:
+    from truetape.flow.archive import list_kept
+
+    list_kept(settings)
+
+
+def _find_table_faults(settings: Settings) -> Iterator[str]:
+    from truetape.events.schema import KINDS
+
+    for kind in settings.retention.table_days:
+        if kind not in KINDS:
+            yield f"retention.table_days: no table {kind!r} (there are: {', '.join(KINDS)})"
 
 
 def _try(check: Callable[P, object], *given: P.args, **named: P.kwargs) -> Iterator[str]:

@@ -42,7 +42,6 @@ class Views:
     """All views of one tape, advanced in turn."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._reader = open_reader(settings.tape)
         self._sinks = [open_sink(spec, self._reader.tape_id) for spec in settings.sinks]
         self._views = [View(self._reader, sink, settings.deliver) for sink in self._sinks]

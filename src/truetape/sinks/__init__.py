@@ -56,6 +56,8 @@ def check_spec(spec: str) -> None:
     """Refuse a spec that no sink opens, by its examples: the sink, whether it has a place, its options."""
     name, rest = split_spec(spec)
     place, _, query = rest.partition("?")
+    if place and not query:
+        return  # nothing that the examples could tell of; to have them is to load the sink
     examples = [example.partition(":")[2].partition("?") for example in _load(name).EXAMPLES]
     if not place and all(where for where, _, _ in examples):
         raise ConfigError(f"sink {name}: the place is missing; write {name}:PLACE")
